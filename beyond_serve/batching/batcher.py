@@ -1,0 +1,169 @@
+"""The one place where requests become batches and batches become results."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Protocol
+
+from beyond_serve.batching.admission import Admission
+from beyond_serve.batching.batch import Batch
+from beyond_serve.batching.clock import Clock, Timer
+from beyond_serve.batching.lane import Lane
+from beyond_serve.batching.policy import BatchPolicy, Dispatch, QueueView
+from beyond_serve.batching.request import Request, State
+from beyond_serve.errors import BeyondError
+
+
+class Instance(Protocol):
+    """Runs one batch at a time, elsewhere, and reports to `Batcher.batch_done` on the loop."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def simulated(self) -> bool: ...
+
+    def submit(self, batch: Batch) -> None:
+        """Take ownership of `batch`. Never blocks, never raises."""
+        ...
+
+
+class BatchObserver(Protocol):
+    """Hears of batches for metrics; called on the loop."""
+
+    def batch_finished(self, batch: Batch) -> None: ...
+
+
+class Batcher:
+    """Forms batches when an instance is free (pull, not push) and hands out their results.
+
+    State: one lane per batch key, the free instances, the batches in flight, one timer. All of it
+    belongs to the event loop; there are no locks and no polling. Arrivals of one loop iteration
+    are seen together, since the decision runs once, after them.
+    """
+
+    def __init__(
+        self,
+        policy: BatchPolicy,
+        admission: Admission,
+        clock: Clock,
+        *,
+        max_batch: int,
+        observer: BatchObserver | None = None,
+    ) -> None:
+        self.max_batch = max_batch
+        self.service_ns = 0
+        self._policy = policy
+        self._admission = admission
+        self._clock = clock
+        self._observer = observer
+        self._lanes: dict[Hashable, Lane] = {}
+        self._free: list[Instance] = []
+        self._running: dict[str, Batch] = {}
+        self._timer: Timer | None = None
+        self._pumping = False
+
+    @property
+    def batches_running(self) -> int:
+        return len(self._running)
+
+    def instance_ready(self, instance: Instance) -> None:
+        """`instance` may be given batches from now on."""
+        self._free.append(instance)
+        self._pump_soon()
+
+    def instance_gone(self, instance: Instance) -> None:
+        """`instance` takes no more batches; what it runs must still be reported."""
+        if instance in self._free:
+            self._free.remove(instance)
+
+    def enqueue(self, request: Request) -> None:
+        """Take a request whose input is ready. Ignores one that has ended meanwhile."""
+        if request.done:
+            return
+        request.state = State.READY
+        lane = self._lanes.get(request.batch_key)
+        if lane is None:
+            lane = self._lanes[request.batch_key] = Lane()
+        lane.append(self._clock.now_ns(), request)
+        self._pump_soon()
+
+    def batch_done(self, instance: Instance, batch: Batch, *, reusable: bool = True) -> None:
+        """`instance` is through with `batch`, whose outputs or error are set."""
+        self._running.pop(instance.name, None)
+        if reusable:
+            self._free.append(instance)
+        timing = batch.timing
+        if batch.error is None:
+            took = timing.postprocessed - timing.started
+            # Weight 1/4: an invented number; a few batches of memory.
+            self.service_ns += (took - self.service_ns) // 4 if self.service_ns else took
+        self._admission.drained(len(batch), self._clock.now_ns())
+        # The next batch first, so that the device works while replies are written.
+        self._pump()
+        batch.finish()
+        if self._observer is not None:
+            self._observer.batch_finished(batch)
+
+    def fail_waiting(self, error: BeyondError) -> None:
+        """End every request that waits for a batch."""
+        for lane in self._lanes.values():
+            for request in lane.drain():
+                request.fail(error)
+
+    def _pump_soon(self) -> None:
+        if not self._pumping and self._free:
+            self._pumping = True
+            self._clock.call_soon(self._pump)
+
+    def _pump(self) -> None:
+        """Dispatch until the policy says wait, the lanes are empty or no instance is free."""
+        self._pumping = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        held: set[Hashable] = set()
+        wake_ns: int | None = None
+        while self._free:
+            key = self._oldest_lane(held)
+            if key is None:
+                break
+            decision = self._policy.decide(self._view(self._lanes[key]))
+            if isinstance(decision, Dispatch):
+                self._dispatch(key, decision)
+            else:
+                held.add(key)
+                wake_ns = decision.when_ns if wake_ns is None else min(wake_ns, decision.when_ns)
+        if wake_ns is not None and self._free:
+            self._timer = self._clock.call_at_ns(wake_ns, self._pump)
+
+    def _oldest_lane(self, held: set[Hashable]) -> Hashable | None:
+        """The lane whose head has waited longest; empty lanes of clients' tensors are forgotten."""
+        best: Hashable | None = None
+        best_ns = 0
+        for key in list(self._lanes):
+            if key in held:
+                continue
+            head_ns = self._lanes[key].head_ns()
+            if head_ns is None:
+                del self._lanes[key]
+            elif best is None or head_ns < best_ns:
+                best, best_ns = key, head_ns
+        return best
+
+    def _view(self, lane: Lane) -> QueueView:
+        return QueueView(
+            now_ns=self._clock.now_ns(),
+            waiting=lane.count(self.max_batch),
+            oldest_ns=lane.head_ns() or 0,
+            earliest_deadline_ns=lane.earliest_deadline_ns(self.max_batch),
+            max_batch=self.max_batch,
+            service_ns=self.service_ns,
+        )
+
+    def _dispatch(self, key: Hashable, decision: Dispatch) -> None:
+        instance = self._free.pop()
+        batch = Batch(self._lanes[key].take(decision.size), key, decision.release)
+        batch.start(instance.name, simulated=instance.simulated)
+        self._running[instance.name] = batch
+        instance.submit(batch)

@@ -1,0 +1,145 @@
+"""One image (or one row of a tensor) on its way through the server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, Protocol
+
+from beyond_serve.errors import BeyondError, DeadlineExceededError
+
+if TYPE_CHECKING:
+    from beyond_serve.batching.admission import Admission
+    from beyond_serve.batching.batch import Batch
+    from beyond_serve.batching.clock import Timer
+    from beyond_serve.batching.trace import Trace
+
+
+class Slot(Protocol):
+    """A row of preallocated batch input. Exactly one owner; `free` gives it back."""
+
+    def free(self) -> None: ...
+
+
+class State(IntEnum):
+    """Who owns a request, and with it its slot."""
+
+    NEW = 0
+    WAITING = 1  # admitted, encoded; the preprocess stage owns it
+    DECODING = 2  # a preprocess worker owns it and writes its slot
+    READY = 3  # the batcher owns it
+    RUNNING = 4  # an instance owns it and reads its slot
+    DONE = 5
+
+
+class Request:
+    """The unit of batching.
+
+    Guarantees: `on_done` is called at most once, on the event loop, and never after `cancel`. A
+    place in the queue and a slot that nobody reads or writes are given back at once when a request
+    ends, whatever ended it.
+
+    Attributes:
+        payload: encoded image bytes, or one row of a tensor.
+        batch_key: requests with equal keys may share a batch; never None.
+        deadline_ns: on the trace's clock, or None.
+        priority: 1 is highest, 0 means the default (Open Inference Protocol's parameter).
+        top_k: how many classes its reply shows; 0 for none.
+        batch, index: where its result lies once it succeeded.
+    """
+
+    __slots__ = (
+        "admission",
+        "batch",
+        "batch_key",
+        "deadline_ns",
+        "error",
+        "header",
+        "index",
+        "on_done",
+        "payload",
+        "priority",
+        "slot",
+        "state",
+        "timer",
+        "top_k",
+        "trace",
+    )
+
+    def __init__(
+        self,
+        payload: Any,
+        batch_key: Hashable,
+        trace: Trace,
+        on_done: Callable[[Request], None],
+        *,
+        deadline_ns: int | None = None,
+        priority: int = 0,
+        top_k: int = 0,
+    ) -> None:
+        self.payload = payload
+        self.trace = trace
+        self.on_done = on_done
+        self.deadline_ns = deadline_ns
+        self.priority = priority
+        self.top_k = top_k
+        self.batch_key = batch_key
+        self.header: Any = None
+        self.state = State.NEW
+        self.admission: Admission | None = None
+        self.slot: Slot | None = None
+        self.timer: Timer | None = None
+        self.batch: Batch | None = None
+        self.index = 0
+        self.error: BeyondError | None = None
+
+    def __repr__(self) -> str:
+        return f"<Request {self.state.name} key={self.batch_key!r} deadline_ns={self.deadline_ns}>"
+
+    @property
+    def done(self) -> bool:
+        return self.state is State.DONE
+
+    def leave_queue(self) -> None:
+        """Give back the place in the queue: the request is being run, or has ended."""
+        if self.admission is not None:
+            self.admission.leave()
+            self.admission = None
+
+    def succeed(self, batch: Batch, index: int) -> None:
+        if self.state is not State.DONE:
+            self.batch = batch
+            self.index = index
+            self._end()
+            self.on_done(self)
+
+    def fail(self, error: BeyondError) -> None:
+        if self.state is not State.DONE:
+            self.error = error
+            self._end()
+            self.on_done(self)
+
+    def expire(self) -> None:
+        stage = self.state.name.lower()
+        self.fail(
+            DeadlineExceededError(
+                f"the deadline passed while the request was {stage}",
+                "allow more time, or lower the load",
+            )
+        )
+
+    def cancel(self) -> None:
+        """The client left: end without an answer."""
+        if self.state is not State.DONE:
+            self._end()
+
+    def _end(self) -> None:
+        # A slot in use by a worker or an instance stays theirs; they free it when they are through.
+        if self.state is State.READY and self.slot is not None:
+            self.slot.free()
+            self.slot = None
+        self.state = State.DONE
+        self.leave_queue()
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
