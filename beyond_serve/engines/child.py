@@ -1,0 +1,107 @@
+"""The child process of a process instance: loads its own engine, reads rows from shared memory.
+
+Speaks with its parent over one pipe, pickled tuples, one answer to each message:
+("load", EngineConfig) → ("loaded", EngineInfo) | ("failed", BeyondError)
+("arena", name, count, shape) → ("ready",)
+("prepare",) → ("prepared",) | ("failed", BeyondError)
+("run", key, rows, top_k) → ("done", timing, outputs | None, error | None)
+The child ends when the pipe closes, so that none survives its parent.
+"""
+
+from __future__ import annotations
+
+import signal
+from multiprocessing import shared_memory
+from multiprocessing.connection import Connection
+from typing import Any, NamedTuple
+
+from beyond_serve.batching import BatchTiming
+from beyond_serve.engines.classify import BatchOutputs
+from beyond_serve.engines.execution import run_rows
+from beyond_serve.engines.load import EngineConfig, load_engine
+from beyond_serve.engines.protocol import IMAGE, BatchRows, Engine, ExecutionContext
+from beyond_serve.engines.slots import PayloadRows, SlotArena, SlotRows
+from beyond_serve.errors import BeyondError, EngineError
+
+
+class ChildReply(NamedTuple):
+    """What a child says of one batch; times are CLOCK_MONOTONIC, which processes share."""
+
+    borders: tuple[int, int, int, int, int]
+    outputs: BatchOutputs | None
+    error: BeyondError | None
+
+
+class Child:
+    """State: the engine, its one context, the attached arena."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+        self._engine: Engine | None = None
+        self._context: ExecutionContext | None = None
+        self._memory: shared_memory.SharedMemory | None = None
+        self._arena: SlotArena | None = None
+
+    def serve(self) -> None:
+        try:
+            while True:
+                message = self._pipe.recv()
+                self._pipe.send(self._answer(message))
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            return
+
+    def _answer(self, message: tuple[Any, ...]) -> object:
+        try:
+            match message:
+                case ("run", key, rows, top_k):
+                    return self._run(key, rows, top_k)
+                case ("load", config):
+                    return ("loaded", self._load(config))
+                case ("arena", name, count, shape):
+                    self._attach(name, count, shape)
+                    return ("ready",)
+                case ("prepare",):
+                    assert self._engine is not None
+                    self._engine.prepare_tensors()
+                    return ("prepared",)
+            raise EngineError(f"the child does not know the message {message[0]!r}")
+        except BeyondError as error:
+            return ("failed", error)
+        except Exception as error:
+            return ("failed", EngineError(f"{type(error).__name__}: {error}"))
+
+    def _load(self, config: EngineConfig) -> object:
+        self._engine = load_engine(config)
+        self._context = self._engine.create_context()
+        return self._engine.info
+
+    def _attach(self, name: str, count: int, shape: tuple[int, int, int]) -> None:
+        self._memory = attach(name)
+        self._arena = SlotArena(count, shape, self._memory.buf)
+
+    def _run(self, key: object, rows: Any, top_k: int) -> ChildReply:
+        assert self._context is not None
+        assert self._engine is not None
+        timing = BatchTiming()
+        batch: BatchRows = PayloadRows(key, rows)
+        if key == IMAGE and self._arena is not None:
+            batch = SlotRows(self._arena.array, rows)
+        outputs, error = run_rows(self._context, self._engine.info, batch, timing, top_k)
+        borders = (timing.started, timing.copied_in, timing.inferred, timing.copied_out, timing.postprocessed)
+        return ChildReply(borders, outputs, error)
+
+
+def attach(name: str) -> shared_memory.SharedMemory:
+    """Attach without adopting: the parent owns the segment and unlinks it.
+
+    Python before 3.13 registers an attached segment with the resource tracker, which spawned
+    children share with their parent; registering twice is harmless there, since names are a set.
+    """
+    return shared_memory.SharedMemory(name)
+
+
+def child_main(pipe: Connection) -> None:
+    """Entry point of the spawned process. Signals go to the parent, which decides when to end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    Child(pipe).serve()

@@ -1,0 +1,181 @@
+"""An instance in a process of its own: a crash of the engine takes no more than its batch."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import queue
+import threading
+from collections.abc import Callable
+from multiprocessing import shared_memory
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+
+from beyond_serve.batching import Batch
+from beyond_serve.engines.child import ChildReply, child_main
+from beyond_serve.engines.instance import InstanceEvents
+from beyond_serve.engines.load import EngineConfig
+from beyond_serve.engines.protocol import EngineInfo
+from beyond_serve.engines.slots import PayloadRows, SlotArena, SlotRows, rows_of
+from beyond_serve.errors import BeyondError, EngineError, InstanceLostError
+
+# Spawn, not fork: the parent has threads and a loop, whose locks a fork would copy in any state.
+_CONTEXT = multiprocessing.get_context("spawn")
+
+
+class SharedArena:
+    """A `SlotArena` in memory that child processes attach by name. Owned and unlinked by the parent."""
+
+    def __init__(self, count: int, shape: tuple[int, int, int]) -> None:
+        size = count * shape[0] * shape[1] * shape[2]
+        self._memory = shared_memory.SharedMemory(create=True, size=size)
+        self.name = self._memory.name
+        self.count = count
+        self.shape = shape
+        self.slots = SlotArena(count, shape, self._memory.buf)
+
+    def close(self) -> None:
+        self._memory.unlink()
+
+
+class ChildProcess:
+    """One child and the pipe to it. Used by one thread at a time."""
+
+    def __init__(self, name: str) -> None:
+        self._pipe, theirs = _CONTEXT.Pipe()
+        self.process: BaseProcess = _CONTEXT.Process(
+            target=child_main, args=(theirs,), name=f"beyond-serve {name}", daemon=True
+        )
+        self.process.start()
+        # Ours alone from here on: the pipe must break when the child dies.
+        theirs.close()
+
+    def ask(self, *message: object) -> object:
+        """Send and wait for the answer.
+
+        Raises:
+            InstanceLostError: the child died.
+            BeyondError: the child's own error.
+        """
+        try:
+            self._pipe.send(message)
+            answer = self._pipe.recv()
+        except (EOFError, OSError) as error:
+            self.process.join(1)
+            raise InstanceLostError(f"its process ended with exit code {self.process.exitcode}") from error
+        if isinstance(answer, tuple) and answer[0] == "failed":
+            failure: BeyondError = answer[1]
+            raise failure
+        return answer
+
+    def load(self, config: EngineConfig) -> EngineInfo:
+        answer = self.ask("load", config)
+        assert isinstance(answer, tuple)
+        info: EngineInfo = answer[1]
+        return info
+
+    def close(self) -> None:
+        pipe: Connection = self._pipe
+        pipe.close()
+        self.process.join(5)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+
+
+class ProcessInstance:
+    """A thread that waits on one child; the child maps the arena and reads rows in place.
+
+    Guarantees as `ThreadInstance`: each batch is reported exactly once, also when the child is killed.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        config: EngineConfig,
+        info: EngineInfo,
+        events: InstanceEvents,
+        loop: asyncio.AbstractEventLoop,
+        arena: SharedArena | None,
+        child: ChildProcess | None = None,
+    ) -> None:
+        self.name = name
+        self.simulated = info.simulated
+        self._config = config
+        self._events = events
+        self._loop = loop
+        self._arena = arena
+        self._child = child
+        self._lock = threading.Lock()
+        self._inbox: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._main, name=f"instance-{name}", daemon=True)
+
+    @property
+    def pid(self) -> int | None:
+        return self._child.process.pid if self._child is not None else None
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def submit(self, batch: Batch) -> None:
+        self._inbox.put(batch)
+
+    def prepare_tensors(self) -> None:
+        if self._child is not None:
+            with self._lock:
+                self._child.ask("prepare")
+
+    def close(self) -> None:
+        self._inbox.put(None)
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def _main(self) -> None:
+        batch: Batch | None = None
+        try:
+            child = self._launch()
+            self._tell(self._events.instance_ready, self)
+            while (batch := self._inbox.get()) is not None:
+                with self._lock:
+                    self._run(child, batch)
+                self._tell(self._events.batch_done, self, batch)
+        except BaseException as error:  # whatever ends the thread must free who waits for it
+            loss = error if isinstance(error, BeyondError) else EngineError(f"{type(error).__name__}: {error}")
+            self._tell(self._events.instance_lost, self, batch, loss)
+        finally:
+            if self._child is not None:
+                self._child.close()
+
+    def _launch(self) -> ChildProcess:
+        child = self._child
+        if child is None:
+            child = self._child = ChildProcess(self.name)
+            child.load(self._config)
+        if self._arena is not None:
+            child.ask("arena", self._arena.name, self._arena.count, self._arena.shape)
+        return child
+
+    def _run(self, child: ChildProcess, batch: Batch) -> None:
+        rows = rows_of(batch.requests, batch.key, self._arena.slots if self._arena else None)
+        sent = rows.indices if isinstance(rows, SlotRows) else _payloads(rows)
+        reply = child.ask("run", batch.key, sent, batch.top_k)
+        assert isinstance(reply, ChildReply)
+        batch.outputs, batch.error = reply.outputs, reply.error
+        timing = batch.timing
+        (
+            timing.started,
+            timing.copied_in,
+            timing.inferred,
+            timing.copied_out,
+            timing.postprocessed,
+        ) = reply.borders
+        if isinstance(reply.error, InstanceLostError):
+            raise reply.error
+
+    def _tell(self, event: Callable[..., None], *args: object) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(event, *args)
+
+
+def _payloads(rows: PayloadRows) -> list[object]:
+    return list(rows.rows())

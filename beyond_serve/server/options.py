@@ -1,0 +1,121 @@
+"""Every option once: its flag, its key in the TOML file, its type, default and help.
+
+Names are the same in both (design.md: "same names in the TOML file").
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Scope = Literal["model", "server"]
+
+
+def cores() -> int:
+    """Cores this process may use (its affinity mask, which containers and taskset set)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option.
+
+    kind: type of the value; bool options are flags without a value.
+    choices, minimum: what is accepted.
+    scope: "model" options may also stand in a `[models.NAME]` table; as flags they hold for all models.
+    """
+
+    name: str
+    kind: type
+    default: Any
+    help: str
+    scope: Scope = "server"
+    choices: tuple[str, ...] = ()
+    minimum: float | None = None
+    metavar: str | None = None
+
+    @property
+    def field(self) -> str:
+        return self.name.replace("-", "_")
+
+
+OPTIONS: tuple[Option, ...] = (
+    Option("device", str, "auto", "where the model runs: auto, cpu, cuda:N", "model"),
+    Option(
+        "engine",
+        str,
+        "auto",
+        "what runs it",
+        "model",
+        choices=("auto", "openvino", "onnxruntime", "tensorrt", "torch"),
+    ),
+    Option(
+        "precision",
+        str,
+        "auto",
+        "auto is bf16 where the CPU has it and the model stays right, else fp32",
+        "model",
+        choices=("auto", "fp32", "bf16", "fp16", "int8"),
+    ),
+    Option("instances", int, 1, "how many instances run batches at the same time", "model", minimum=1),
+    Option(
+        "instance-kind",
+        str,
+        "thread",
+        "thread, or process: a crash of the engine then takes no more than its batch",
+        "model",
+        choices=("thread", "process"),
+    ),
+    Option("max-batch", int, 32, "largest batch, in images", "model", minimum=1),
+    Option(
+        "max-delay-us",
+        int,
+        0,
+        "how long the oldest image may wait for others; 0 takes what waits as soon as an instance is free",
+        "model",
+        minimum=0,
+    ),
+    Option("max-queue", int, 1024, "how many images may wait before new ones get 429", "model", minimum=1),
+    Option(
+        "timeout-ms",
+        float,
+        0.0,
+        "deadline of requests that bring none; 0 for none",
+        "model",
+        minimum=0,
+    ),
+    Option(
+        "fidelity",
+        str,
+        "exact",
+        "exact: the reference's pixels; fast: decode only what is needed",
+        "model",
+        choices=("exact", "fast"),
+    ),
+    Option("decode", str, "auto", "where images are decoded", "model", choices=("auto", "cpu", "gpu")),
+    Option("decode-threads", int, 0, "threads that decode and resize, for all models; 0: one per core", minimum=0),
+    Option("tolerate-corrupt", bool, False, "serve images whose data is damaged but decodable", "model"),
+    Option("max-pixels", int, 50_000_000, "largest image, by its header", "model", minimum=1),
+    Option("http", str, "127.0.0.1:8000", "address of HTTP; port 0 takes a free one; 'off' for none", metavar="HOST:PORT"),
+    Option("grpc", str, "127.0.0.1:8001", "address of gRPC; port 0 takes a free one; 'off' for none", metavar="HOST:PORT"),
+    Option("token", str, "", "bearer token that clients must send; better in BEYOND_SERVE_TOKEN, out of ps"),
+    Option("tls-cert", str, "", "certificate chain (PEM); with --tls-key both transports speak TLS", metavar="FILE"),
+    Option("tls-key", str, "", "private key (PEM)", metavar="FILE"),
+    Option("max-body-mb", float, 64.0, "largest request body and gRPC message, in MiB", minimum=0.001),
+    Option("max-connections", int, 4096, "open HTTP connections; further ones get 503", minimum=1),
+    Option("header-timeout-s", float, 10.0, "for a request's head to arrive", minimum=0.01),
+    Option("body-timeout-s", float, 60.0, "for a request's body to arrive", minimum=0.01),
+    Option("idle-timeout-s", float, 120.0, "for an idle connection to stay open", minimum=0.01),
+    Option("drain-seconds", float, 30.0, "after SIGTERM, for accepted requests to be answered", minimum=0),
+    Option("allow-client-shm", bool, False, "let clients register system shared memory"),
+    Option("trace-file", str, "", "write every request's trace here", metavar="FILE"),
+    Option(
+        "trace-format",
+        str,
+        "chrome",
+        "chrome opens in Perfetto; triton in Triton's trace reader",
+        choices=("chrome", "triton"),
+    ),
+    Option("log-level", str, "info", "how much to say", choices=("debug", "info", "warning", "error")),
+)

@@ -1,0 +1,136 @@
+"""Decode on credit: encoded images wait here until a worker and a slot are free."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+
+from beyond_serve.batching import Request, State
+from beyond_serve.engines.slots import ArenaSlot, SlotArena
+from beyond_serve.errors import BeyondError, ImageDecodeError
+from beyond_serve.preprocess.host import HostPreprocessor
+from beyond_serve.preprocess.pool import WorkerPool
+
+
+class ImageLine:
+    """One model's encoded images, in order of arrival, and what turns them into rows."""
+
+    def __init__(
+        self,
+        stage: PreprocessStage,
+        preprocessor: HostPreprocessor,
+        arena: SlotArena,
+        on_ready: Callable[[Request], None],
+    ) -> None:
+        self.preprocessor = preprocessor
+        self.arena = arena
+        self.on_ready = on_ready
+        self.waiting: deque[Request] = deque()
+        self._stage = stage
+        arena.on_free = stage.pump_soon
+
+    def enqueue(self, request: Request) -> None:
+        """Take an admitted request whose `header` is set."""
+        request.state = State.WAITING
+        self.waiting.append(request)
+        self._stage.pump()
+
+    def next_living(self) -> Request | None:
+        """The oldest request that somebody still waits for; it stays in the line."""
+        waiting = self.waiting
+        while waiting and waiting[0].done:
+            waiting.popleft()
+        return waiting[0] if waiting else None
+
+    def close(self, error: BeyondError) -> None:
+        self._stage.lines.remove(self)
+        while self.waiting:
+            self.waiting.popleft().fail(error)
+
+
+class PreprocessStage:
+    """Feeds one pool of workers from the lines of all models, in turn.
+
+    State: the lines, and how many jobs the pool holds. Owned by the event loop. The pool holds no
+    more jobs than keep its workers busy, so that an image whose client left is dropped before it
+    costs anything, and no model's backlog stands before another's.
+    """
+
+    def __init__(
+        self, pool: WorkerPool, workers: int, call_soon: Callable[[Callable[[], None]], object]
+    ) -> None:
+        self.lines: deque[ImageLine] = deque()
+        self._pool = pool
+        # One job running and one at hand for each worker, so that none waits for the loop.
+        self._limit = 2 * workers
+        self._held = 0
+        self._call_soon = call_soon
+        self._pump_called = False
+
+    def line(
+        self, preprocessor: HostPreprocessor, arena: SlotArena, on_ready: Callable[[Request], None]
+    ) -> ImageLine:
+        line = ImageLine(self, preprocessor, arena, on_ready)
+        self.lines.append(line)
+        return line
+
+    def pump_soon(self) -> None:
+        """Slots came back, many at a time: look once, after all of them."""
+        if not self._pump_called:
+            self._pump_called = True
+            self._call_soon(self.pump)
+
+    def pump(self) -> None:
+        """Give the pool work while it has room, one image of each line in turn."""
+        self._pump_called = False
+        idle = 0
+        while self._held < self._limit and idle < len(self.lines):
+            line = self.lines[0]
+            self.lines.rotate(-1)
+            idle = 0 if self._start_one(line) else idle + 1
+
+    def _start_one(self, line: ImageLine) -> bool:
+        request = line.next_living()
+        if request is None:
+            return False
+        slot = line.arena.acquire()
+        if slot is None:
+            return False
+        line.waiting.popleft()
+        request.state = State.DECODING
+        self._held += 1
+        self._pool.submit(
+            lambda: _preprocess(line.preprocessor, request, slot),
+            lambda _, error: self._finished(line, request, slot, error),
+        )
+        return True
+
+    def _finished(
+        self, line: ImageLine, request: Request, slot: ArenaSlot, error: BaseException | None
+    ) -> None:
+        self._held -= 1
+        if error is not None or request.done:
+            slot.free()
+            if error is not None:
+                request.fail(_typed(error))
+        else:
+            request.slot = slot
+            # The encoded bytes have served; a queue of decoded images must not hold both.
+            request.payload = None
+            line.on_ready(request)
+        self.pump_soon()
+
+
+def _preprocess(preprocessor: HostPreprocessor, request: Request, slot: ArenaSlot) -> None:
+    """On a worker's thread: bytes to pixels in the slot, stamped."""
+    trace = request.trace
+    trace.decode_started = time.monotonic_ns()
+    trace.decoded = preprocessor.run(request.payload, request.header, slot.array)
+    trace.transformed = time.monotonic_ns()
+
+
+def _typed(error: BaseException) -> BeyondError:
+    if isinstance(error, BeyondError):
+        return error
+    return ImageDecodeError(f"the image could not be preprocessed: {type(error).__name__}: {error}")
