@@ -49,14 +49,13 @@ class Batcher:
         clock: Clock,
         *,
         max_batch: int,
-        observer: BatchObserver | None = None,
     ) -> None:
         self.max_batch = max_batch
         self.service_ns = 0
         self._policy = policy
         self._admission = admission
         self._clock = clock
-        self._observer = observer
+        self.observer: BatchObserver | None = None
         self._lanes: dict[Hashable, Lane] = {}
         self._free: list[Instance] = []
         self._running: dict[str, Batch] = {}
@@ -102,8 +101,8 @@ class Batcher:
         # The next batch first, so that the device works while replies are written.
         self._pump()
         batch.finish()
-        if self._observer is not None:
-            self._observer.batch_finished(batch)
+        if self.observer is not None:
+            self.observer.batch_finished(batch)
 
     def fail_waiting(self, error: BeyondError) -> None:
         """End every request that waits for a batch."""

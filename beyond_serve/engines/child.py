@@ -86,6 +86,9 @@ class Child:
         batch: BatchRows = PayloadRows(key, rows)
         if key == IMAGE and self._arena is not None:
             batch = SlotRows(self._arena.array, rows)
+        elif isinstance(key, tuple):
+            # A restarted child has not been told; it costs nothing the second time.
+            self._engine.prepare_tensors()
         outputs, error = run_rows(self._context, self._engine.info, batch, timing, top_k)
         borders = (timing.started, timing.copied_in, timing.inferred, timing.copied_out, timing.postprocessed)
         return ChildReply(borders, outputs, error)

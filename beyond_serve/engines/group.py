@@ -13,6 +13,8 @@ log = logging.getLogger(__name__)
 
 FIRST_BACK_OFF_NS = 250_000_000
 LONGEST_BACK_OFF_NS = 30_000_000_000
+# Losses in a row after which requests no longer wait for the restart: an invented number.
+HOPELESS = 3
 
 
 def back_off_ns(losses: int) -> int:
@@ -33,12 +35,11 @@ class InstanceGroup:
         make: Callable[[str, InstanceEvents], RunningInstance],
         batcher: Batcher,
         clock: Clock,
-        on_change: Callable[[], None] | None = None,
     ) -> None:
         self._make = make
         self._batcher = batcher
         self._clock = clock
-        self._on_change = on_change
+        self.on_change: Callable[[], None] | None = None
         self._names = tuple(names)
         self._instances: dict[str, RunningInstance] = {}
         self._alive: set[str] = set()
@@ -54,6 +55,11 @@ class InstanceGroup:
     @property
     def size(self) -> int:
         return len(self._names)
+
+    @property
+    def given_up(self) -> bool:
+        """No instance is alive, and each was lost several times in a row: waiting is no use."""
+        return not self._alive and all(self._losses.get(name, 0) >= HOPELESS for name in self._names)
 
     def start(self) -> None:
         for name in self._names:
@@ -96,8 +102,8 @@ class InstanceGroup:
         self._changed()
 
     def _changed(self) -> None:
-        if self._on_change is not None:
-            self._on_change()
+        if self.on_change is not None:
+            self.on_change()
 
     def prepare_tensors(self) -> None:
         """Blocks until every instance can run tensor batches; call it off the event loop."""

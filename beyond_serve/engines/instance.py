@@ -21,9 +21,7 @@ class InstanceEvents(Protocol):
 
     def batch_done(self, instance: RunningInstance, batch: Batch) -> None: ...
 
-    def instance_lost(
-        self, instance: RunningInstance, batch: Batch | None, error: BeyondError
-    ) -> None:
+    def instance_lost(self, instance: RunningInstance, batch: Batch | None, error: BeyondError) -> None:
         """The instance ended by itself, and with it `batch`."""
         ...
 
@@ -134,6 +132,8 @@ class ThreadInstance:
             finally:
                 context.close()
         except BaseException as error:  # whatever ends the thread must free who waits for it
-            loss = error if isinstance(error, BeyondError) else EngineError(f"{type(error).__name__}: {error}")
+            loss = (
+                error if isinstance(error, BeyondError) else EngineError(f"{type(error).__name__}: {error}")
+            )
             if not self._loop.is_closed():
                 self._loop.call_soon_threadsafe(self._events.instance_lost, self, batch, loss)

@@ -140,7 +140,9 @@ class ProcessInstance:
                     self._run(child, batch)
                 self._tell(self._events.batch_done, self, batch)
         except BaseException as error:  # whatever ends the thread must free who waits for it
-            loss = error if isinstance(error, BeyondError) else EngineError(f"{type(error).__name__}: {error}")
+            loss = (
+                error if isinstance(error, BeyondError) else EngineError(f"{type(error).__name__}: {error}")
+            )
             self._tell(self._events.instance_lost, self, batch, loss)
         finally:
             if self._child is not None:

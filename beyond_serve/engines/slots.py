@@ -39,9 +39,7 @@ class SlotArena:
         on_free: called after a row came back.
     """
 
-    def __init__(
-        self, count: int, shape: tuple[int, int, int], buffer: memoryview | None = None
-    ) -> None:
+    def __init__(self, count: int, shape: tuple[int, int, int], buffer: memoryview | None = None) -> None:
         self.array: NDArray[np.uint8] = (
             np.zeros((count, *shape), np.uint8)
             if buffer is None

@@ -96,7 +96,9 @@ def build_config(
     _check_models(configs)
     if bool(values["tls-cert"]) != bool(values["tls-key"]):
         raise ConfigError("--tls-cert and --tls-key only work together", "give both, or neither")
-    server = {o.field: values[o.name] for o in OPTIONS if o.scope == "server" and o.name not in ("http", "grpc")}
+    server = {
+        o.field: values[o.name] for o in OPTIONS if o.scope == "server" and o.name not in ("http", "grpc")
+    }
     http, grpc = _address("http", values["http"]), _address("grpc", values["grpc"])
     if http is None and grpc is None:
         raise ConfigError("--http off and --grpc off leave nothing to serve", "leave one of them on")
@@ -107,7 +109,9 @@ def _read_file(file: str) -> dict[str, Any]:
     try:
         return tomllib.loads(Path(file).read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError(f"cannot read the configuration '{file}': {error.strerror}", "check --config") from error
+        raise ConfigError(
+            f"cannot read the configuration '{file}': {error.strerror}", "check --config"
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"'{file}' is not valid TOML: {error}", "mend the file") from error
 
@@ -136,7 +140,9 @@ def _checked(option: Option, value: Any, file: str | None) -> Any:
 
 def _models(in_file: Any, file: str | None) -> list[tuple[str, dict[str, Any]]]:
     if not isinstance(in_file, dict) or not all(isinstance(entry, dict) for entry in in_file.values()):
-        raise ConfigError(f"'models' in '{file}' must hold tables", "write [models.NAME] and under it path = …")
+        raise ConfigError(
+            f"'models' in '{file}' must hold tables", "write [models.NAME] and under it path = …"
+        )
     return list(in_file.items())
 
 
@@ -163,7 +169,9 @@ def _split(text: str) -> tuple[str, str]:
     if not equals:
         name, source = _default_name(text), text
     if not name or not source:
-        raise ConfigError(f"--model '{text}' is neither PATH nor NAME=PATH", "for example --model vit=vit.onnx")
+        raise ConfigError(
+            f"--model '{text}' is neither PATH nor NAME=PATH", "for example --model vit=vit.onnx"
+        )
     return name, source
 
 

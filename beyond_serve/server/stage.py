@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from beyond_serve.batching import Request, State
+from beyond_serve.batching import Lane, Request, State
 from beyond_serve.engines.slots import ArenaSlot, SlotArena
 from beyond_serve.errors import BeyondError, ImageDecodeError
 from beyond_serve.preprocess.host import HostPreprocessor
@@ -26,27 +26,29 @@ class ImageLine:
         self.preprocessor = preprocessor
         self.arena = arena
         self.on_ready = on_ready
-        self.waiting: deque[Request] = deque()
+        self._waiting = Lane()
         self._stage = stage
         arena.on_free = stage.pump_soon
 
     def enqueue(self, request: Request) -> None:
         """Take an admitted request whose `header` is set."""
         request.state = State.WAITING
-        self.waiting.append(request)
+        self._waiting.append(request.trace.admitted, request)
         self._stage.pump()
 
-    def next_living(self) -> Request | None:
-        """The oldest request that somebody still waits for; it stays in the line."""
-        waiting = self.waiting
-        while waiting and waiting[0].done:
-            waiting.popleft()
-        return waiting[0] if waiting else None
+    def next_with_slot(self) -> tuple[Request, ArenaSlot] | None:
+        """The oldest request that somebody still waits for, and the row it will fill."""
+        if self._waiting.head_ns() is None:
+            return None
+        slot = self.arena.acquire()
+        return None if slot is None else (self._waiting.take(1)[0], slot)
 
-    def close(self, error: BeyondError) -> None:
+    def fail_waiting(self, error: BeyondError) -> None:
+        for request in self._waiting.drain():
+            request.fail(error)
+
+    def close(self) -> None:
         self._stage.lines.remove(self)
-        while self.waiting:
-            self.waiting.popleft().fail(error)
 
 
 class PreprocessStage:
@@ -91,13 +93,10 @@ class PreprocessStage:
             idle = 0 if self._start_one(line) else idle + 1
 
     def _start_one(self, line: ImageLine) -> bool:
-        request = line.next_living()
-        if request is None:
+        found = line.next_with_slot()
+        if found is None:
             return False
-        slot = line.arena.acquire()
-        if slot is None:
-            return False
-        line.waiting.popleft()
+        request, slot = found
         request.state = State.DECODING
         self._held += 1
         self._pool.submit(

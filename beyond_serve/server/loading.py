@@ -1,0 +1,222 @@
+"""From a model's configuration to a `Model` that serves: everything slow runs off the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from beyond_serve.batching import Admission, Batcher, Clock, FixedPolicy
+from beyond_serve.demo.location import demo_model
+from beyond_serve.engines.describe import describe_model
+from beyond_serve.engines.group import InstanceGroup
+from beyond_serve.engines.instance import InlineInstance, InstanceEvents, RunningInstance, ThreadInstance
+from beyond_serve.engines.load import EngineConfig, load_engine
+from beyond_serve.engines.process_instance import ChildProcess, ProcessInstance, SharedArena
+from beyond_serve.engines.protocol import Engine, EngineInfo
+from beyond_serve.engines.slots import SlotArena
+from beyond_serve.errors import BeyondError, ModelLoadError
+from beyond_serve.preprocess.host import HostPreprocessor
+from beyond_serve.preprocess.labels import load_labels
+from beyond_serve.preprocess.plan import PreprocessPlan
+from beyond_serve.preprocess.presets import load_plan
+from beyond_serve.server.config import ModelConfig
+from beyond_serve.server.model import Model
+from beyond_serve.server.options import cores
+from beyond_serve.server.stage import PreprocessStage
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all models of a server share."""
+
+    loop: asyncio.AbstractEventLoop
+    clock: Clock
+    stage: PreprocessStage
+    decode_workers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What was learned of a model from its files, before its engine is loaded."""
+
+    engine: EngineConfig
+    plan: PreprocessPlan | None
+    plan_from: str
+    labels: tuple[str, ...] | None
+
+
+def read_source(config: ModelConfig) -> Source:
+    """Read the model's description, preprocessing and labels. Blocks.
+
+    Raises:
+        ModelLoadError, ConfigError: a file is missing or makes no sense.
+    """
+    path = str(demo_model()) if config.source == "demo" else config.source
+    plan: PreprocessPlan | None = None
+    plan_from, labels = "none: the engine takes the bytes as they are", None
+    description = describe_model(path)
+    if description.takes_images:
+        beside = None if path.startswith(("null:", "sim:")) else Path(path)
+        plan, plan_from = load_plan(beside, description.image_size)
+        labels = load_labels(beside) if beside is not None else None
+    engine = EngineConfig(
+        source=path,
+        engine=config.engine,
+        precision=config.precision,
+        device=config.device,
+        threads=max(1, cores() // config.instances),
+        instances=config.instances if config.instance_kind == "thread" else 1,
+        max_batch=config.max_batch,
+        image_size=plan.output_shape[:2] if plan is not None else None,
+        normalization=plan.normalization if plan is not None else None,
+    )
+    return Source(engine, plan, plan_from, labels)
+
+
+async def open_model(config: ModelConfig, shared: Shared) -> tuple[Model, str]:
+    """Load `config` and return the model, ready, and where its preprocessing came from.
+
+    Raises:
+        ModelLoadError, ConfigError: it cannot be served; nothing is left behind.
+    """
+    in_thread = functools.partial(shared.loop.run_in_executor, None)
+    source = await in_thread(read_source, config)
+    if config.instance_kind == "process":
+        child = await in_thread(functools.partial(ChildProcess, f"{config.name}-0"))
+        try:
+            info = await in_thread(child.load, source.engine)
+        except BaseException:
+            await in_thread(child.close)
+            raise
+        model = _process_model(config, source, info, child, shared)
+    else:
+        engine = await in_thread(load_engine, source.engine)
+        model = _thread_model(config, source, engine, shared)
+    await _start(model)
+    return model, source.plan_from
+
+
+def _model(config: ModelConfig, source: Source, info: EngineInfo, shared: Shared) -> tuple[Model, Batcher]:
+    admission = Admission(config.max_queue)
+    batcher = Batcher(
+        FixedPolicy(config.max_delay_us * 1000),
+        admission,
+        shared.clock,
+        max_batch=max_batch(config, info),
+    )
+    plan = source.plan if info.image_shape is not None else None
+    model = Model(
+        config,
+        info,
+        plan=plan,
+        labels=source.labels,
+        clock=shared.clock,
+        admission=admission,
+        batcher=batcher,
+    )
+    batcher.observer = model
+    return model, batcher
+
+
+def max_batch(config: ModelConfig, info: EngineInfo) -> int:
+    """A model whose batch is fixed takes no more than that."""
+    return config.max_batch if info.fixed_batch is None else min(config.max_batch, info.fixed_batch)
+
+
+def slot_count(config: ModelConfig, info: EngineInfo, workers: int) -> int:
+    """Rows for a batch running and a batch forming on each instance, and for what is being decoded."""
+    return config.instances * 2 * max_batch(config, info) + 2 * workers
+
+
+def _thread_model(config: ModelConfig, source: Source, engine: Engine, shared: Shared) -> Model:
+    info = engine.info
+    model, batcher = _model(config, source, info, shared)
+    arena: SlotArena | None = None
+    if info.image_shape is not None:
+        arena = SlotArena(slot_count(config, info, shared.decode_workers), info.image_shape)
+        _connect(model, batcher, arena, shared)
+
+    def make(name: str, events: InstanceEvents) -> RunningInstance:
+        if info.inline:
+            return InlineInstance(name, engine, events, shared.loop)
+        return ThreadInstance(name, engine, events, shared.loop, arena)
+
+    _group(model, batcher, make, shared, engine.close)
+    return model
+
+
+def _process_model(
+    config: ModelConfig, source: Source, info: EngineInfo, first: ChildProcess, shared: Shared
+) -> Model:
+    model, batcher = _model(config, source, info, shared)
+    arena: SharedArena | None = None
+    if info.image_shape is not None:
+        arena = SharedArena(slot_count(config, info, shared.decode_workers), info.image_shape)
+        _connect(model, batcher, arena.slots, shared)
+    unused = [first]
+
+    def make(name: str, events: InstanceEvents) -> RunningInstance:
+        # The child that told what the model is becomes the first instance.
+        child = unused.pop() if unused else None
+        return ProcessInstance(name, source.engine, info, events, shared.loop, arena, child)
+
+    _group(model, batcher, make, shared, arena.close if arena is not None else None)
+    return model
+
+
+def _connect(model: Model, batcher: Batcher, arena: SlotArena, shared: Shared) -> None:
+    assert model.plan is not None
+    preprocessor = HostPreprocessor(
+        model.plan, model.config.fidelity, tolerate_corrupt=model.config.tolerate_corrupt
+    )
+    model.line = shared.stage.line(preprocessor, arena, batcher.enqueue)
+
+
+def _group(
+    model: Model,
+    batcher: Batcher,
+    make: Callable[[str, InstanceEvents], RunningInstance],
+    shared: Shared,
+    release: Callable[[], None] | None,
+) -> None:
+    names = [f"{model.name}-{index}" for index in range(model.config.instances)]
+    model.group = InstanceGroup(names, make, batcher, shared.clock)
+    model.release = release
+
+
+async def _start(model: Model) -> None:
+    """Start the instances and wait until all run.
+
+    Raises:
+        ModelLoadError: one was lost before that.
+    """
+    group = model.group
+    assert group is not None
+    outcome: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def changed() -> None:
+        if outcome.done():
+            return
+        if group.last_error is not None:
+            outcome.set_exception(_load_error(model, group.last_error))
+        elif group.alive == group.size:
+            outcome.set_result(None)
+
+    group.on_change = changed
+    group.start()
+    try:
+        await outcome
+    except BaseException:
+        await model.close()
+        raise
+    group.on_change = model.instances_changed
+
+
+def _load_error(model: Model, error: BeyondError) -> ModelLoadError:
+    return ModelLoadError(f"an instance of '{model.name}' did not start: {error.message}", error.hint)

@@ -1,0 +1,318 @@
+"""One served model: where both transports meet, and where a request's way through the server starts."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from beyond_serve.batching import Admission, Batch, Batcher, Clock, Request, Trace
+from beyond_serve.engines.group import InstanceGroup
+from beyond_serve.engines.protocol import ENCODED, IMAGE, EngineInfo, tensor_key
+from beyond_serve.errors import (
+    BeyondError,
+    EngineError,
+    InstanceLostError,
+    InvalidRequestError,
+    ShuttingDownError,
+)
+from beyond_serve.preprocess.header import read_header
+from beyond_serve.preprocess.limits import PixelLimits
+from beyond_serve.preprocess.plan import PreprocessPlan
+from beyond_serve.server.call import Call
+from beyond_serve.server.config import ModelConfig
+from beyond_serve.server.metrics import ModelMetrics
+from beyond_serve.server.oip.statistics import ModelStatistics
+from beyond_serve.server.stage import ImageLine
+
+
+class TraceSink(Protocol):
+    def record(self, model: str, trace: Trace, outcome: str) -> None: ...
+
+
+class Model:
+    """A loaded model with its queue, batcher and instances.
+
+    State: all of it belongs to the event loop; only `close` waits for threads, off the loop.
+    Guarantee: every submitted request ends exactly once, whatever happens to instances.
+    """
+
+    version = "1"
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        info: EngineInfo,
+        *,
+        plan: PreprocessPlan | None,
+        labels: tuple[str, ...] | None,
+        clock: Clock,
+        admission: Admission,
+        batcher: Batcher,
+    ) -> None:
+        self.config = config
+        self.name = config.name
+        self.info = info
+        self.plan = plan
+        self.labels = labels
+        self.closing = False
+        self.metrics = ModelMetrics(config.name, self)
+        self.stats = ModelStatistics()
+        self.trace_sink: TraceSink | None = None
+        self.group: InstanceGroup | None = None
+        self.line: ImageLine | None = None
+        self.release: Callable[[], None] | None = None
+        self._limits = PixelLimits(max_pixels=config.max_pixels)
+        self._clock = clock
+        self._admission = admission
+        self._batcher = batcher
+        self._preparing: asyncio.Task[None] | None = None
+        self._tensors_ready = False
+        self._open_calls = 0
+        self._idle: asyncio.Future[None] | None = None
+
+    # What metrics and readiness ask.
+
+    @property
+    def ready(self) -> bool:
+        return not self.closing and self.instances_alive > 0
+
+    @property
+    def waiting(self) -> int:
+        return self._admission.waiting
+
+    @property
+    def capacity(self) -> int:
+        return self._admission.capacity
+
+    @property
+    def instances_alive(self) -> int:
+        return self.group.alive if self.group is not None else 0
+
+    @property
+    def slots_free(self) -> int:
+        return self.line.arena.free_count if self.line is not None else 0
+
+    def statistics(self) -> dict[str, object]:
+        return self.stats.as_dict(self.name, self.version)
+
+    # The way in.
+
+    def submit_images(
+        self,
+        images: Sequence[bytes],
+        *,
+        started_ns: int,
+        received_ns: int,
+        on_done: Callable[[Call], None],
+        top_k: int = 0,
+        timeout_us: int = 0,
+        priority: int = 0,
+    ) -> Call:
+        """Infer encoded images, at least one; failures come by `on_done`, nothing is raised."""
+        key = ENCODED if self.info.takes_encoded else IMAGE
+        call = self._call(images, key, started_ns, received_ns, on_done, top_k, timeout_us, priority)
+        if self._admit(call.requests):
+            for request in call.requests:
+                self._start_image(request)
+        return call
+
+    def submit_tensor(
+        self,
+        rows: NDArray[np.generic],
+        *,
+        started_ns: int,
+        received_ns: int,
+        on_done: Callable[[Call], None],
+        top_k: int = 0,
+        timeout_us: int = 0,
+        priority: int = 0,
+    ) -> Call:
+        """Infer rows [n, …] of the model's own input; failures come by `on_done`, nothing is raised."""
+        key = tensor_key(rows.shape[1:])
+        call = self._call(list(rows), key, started_ns, received_ns, on_done, top_k, timeout_us, priority)
+        if self._admit(call.requests):
+            now_ns = time.monotonic_ns()
+            for request in call.requests:
+                request.trace.admitted = now_ns
+            if self._tensors_ready:
+                self._enqueue_all(call.requests)
+            else:
+                self._prepare_then_enqueue(call.requests)
+        return call
+
+    def _call(
+        self,
+        payloads: Sequence[object],
+        key: object,
+        started_ns: int,
+        received_ns: int,
+        on_done: Callable[[Call], None],
+        top_k: int,
+        timeout_us: int,
+        priority: int,
+    ) -> Call:
+        call = Call(on_done, self)
+        self._open_calls += 1
+        timeout_us = timeout_us or round(self.config.timeout_ms * 1000)
+        deadline_ns = started_ns + timeout_us * 1000 if timeout_us else None
+        call.expect(
+            [
+                Request(
+                    payload,
+                    key,
+                    Trace(started_ns, received_ns),
+                    call.request_done,
+                    deadline_ns=deadline_ns,
+                    priority=priority,
+                    top_k=top_k,
+                )
+                for payload in payloads
+            ]
+        )
+        return call
+
+    def _admit(self, requests: list[Request]) -> bool:
+        """Give every request a place in the queue, or fail them all."""
+        try:
+            self._check_open(len(requests))
+            self._admission.enter(len(requests))
+        except BeyondError as error:
+            for request in requests:
+                request.fail(error)
+            return False
+        for request in requests:
+            request.admission = self._admission
+            if request.deadline_ns is not None:
+                request.timer = self._clock.call_at_ns(request.deadline_ns, request.expire)
+        return True
+
+    def _check_open(self, count: int) -> None:
+        if self.closing:
+            raise ShuttingDownError(
+                f"model '{self.name}' is being unloaded or the server stops", "retry elsewhere"
+            )
+        if self.group is not None and self.group.given_up:
+            raise InstanceLostError(
+                f"no instance of model '{self.name}' is alive", "retry later; the server's log says why"
+            )
+        if count > self.capacity:
+            raise InvalidRequestError(
+                f"the request holds {count} images, the queue of '{self.name}' at most {self.capacity}",
+                "send fewer at once, or raise --max-queue",
+            )
+
+    def _start_image(self, request: Request) -> None:
+        if self.info.takes_encoded:
+            request.trace.admitted = time.monotonic_ns()
+            self._batcher.enqueue(request)
+            return
+        try:
+            if self.line is None or self.plan is None:
+                raise InvalidRequestError(
+                    f"model '{self.name}' takes no images", "send its own tensor input to /v2"
+                )
+            request.header = read_header(request.payload)
+            self._limits.check(request.header, self.plan)
+        except BeyondError as error:
+            request.fail(error)
+            return
+        request.trace.admitted = time.monotonic_ns()
+        self.line.enqueue(request)
+
+    def _enqueue_all(self, requests: list[Request]) -> None:
+        for request in requests:
+            self._batcher.enqueue(request)
+
+    def _prepare_then_enqueue(self, requests: list[Request]) -> None:
+        """The first tensor request has the graph without preprocessing compiled, off the loop."""
+        loop = asyncio.get_running_loop()
+        if self._preparing is None:
+            self._preparing = loop.create_task(self._prepare_tensors())
+        self._preparing.add_done_callback(lambda task: self._prepared(task, requests))
+
+    async def _prepare_tensors(self) -> None:
+        assert self.group is not None
+        await asyncio.get_running_loop().run_in_executor(None, self.group.prepare_tensors)
+
+    def _prepared(self, task: asyncio.Task[None], requests: list[Request]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is None:
+            self._tensors_ready = True
+            self._enqueue_all(requests)
+            return
+        self._preparing = None
+        typed = error if isinstance(error, BeyondError) else EngineError(f"{type(error).__name__}: {error}")
+        for request in requests:
+            request.fail(typed)
+
+    # What requests and batches report.
+
+    def call_replied(self, call: Call) -> None:
+        metrics, sink = self.metrics, self.trace_sink
+        for request in call.requests:
+            error = request.error
+            if error is None:
+                metrics.succeeded += 1
+                metrics.stages.record(request.trace)
+            else:
+                metrics.failures[error.code] += 1
+                self.stats.record_failure(request)
+            if sink is not None:
+                sink.record(self.name, request.trace, "ok" if error is None else error.code)
+        self._call_closed()
+
+    def call_cancelled(self, call: Call) -> None:
+        for request in call.requests:
+            if not request.done:
+                self.metrics.cancelled[request.state.name.lower()] += 1
+        self._call_closed()
+
+    def _call_closed(self) -> None:
+        self._open_calls -= 1
+        if self._open_calls == 0 and self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)
+
+    def batch_finished(self, batch: Batch) -> None:
+        self.metrics.record_batch(batch)
+        self.stats.record_batch(batch)
+
+    def instances_changed(self) -> None:
+        """With no instance alive nor likely to be soon, nobody is left waiting."""
+        if self.group is not None and self.group.given_up:
+            self._fail_waiting(
+                InstanceLostError(f"every instance of model '{self.name}' was lost", "retry later")
+            )
+
+    # The end.
+
+    async def drain_and_close(self) -> None:
+        """Refuse new requests, answer those accepted, free everything."""
+        self.closing = True
+        if self._open_calls:
+            self._idle = asyncio.get_running_loop().create_future()
+            await self._idle
+        await self.close()
+
+    async def close(self) -> None:
+        """Refuse new requests, fail what waits, finish what runs, free everything."""
+        self.closing = True
+        self._fail_waiting(ShuttingDownError(f"model '{self.name}' was stopped", "retry elsewhere"))
+        loop = asyncio.get_running_loop()
+        if self.group is not None:
+            for instance in self.group.close():
+                await loop.run_in_executor(None, instance.close)
+        if self.line is not None:
+            self.line.close()
+        if self.release is not None:
+            await loop.run_in_executor(None, self.release)
+            self.release = None
+
+    def _fail_waiting(self, error: BeyondError) -> None:
+        if self.line is not None:
+            self.line.fail_waiting(error)
+        self._batcher.fail_waiting(error)

@@ -1,0 +1,180 @@
+"""`POST /predict`: encoded images in, labels and scores out, for people and scripts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import orjson
+
+from beyond_serve.batching import Request
+from beyond_serve.errors import BeyondError, InvalidRequestError, UnsupportedImageError
+from beyond_serve.server.call import Call, outputs_of
+from beyond_serve.server.error_table import error_body, http_headers, http_status
+from beyond_serve.server.model import Model
+from beyond_serve.server.multipart_body import split_multipart
+from beyond_serve.server.repository import ModelRepository
+from beyond_serve.server.timing_header import server_timing
+
+if TYPE_CHECKING:
+    from beyond_serve.server.http.exchange import Exchange
+
+_KNOWN = frozenset(("model", "top_k", "trace", "timeout_ms", "priority"))
+
+
+@dataclass(frozen=True, slots=True)
+class PredictOptions:
+    """The query of a `/predict` request, checked."""
+
+    model: str = ""
+    top_k: int = 5
+    trace: bool = False
+    timeout_us: int = 0
+    priority: int = 0
+
+
+_DEFAULTS = PredictOptions()
+
+
+def parse_options(query: Mapping[str, str]) -> PredictOptions:
+    """Check the query.
+
+    Raises:
+        InvalidRequestError: an unknown name, or a value out of range.
+    """
+    if not query:
+        return _DEFAULTS
+    unknown = query.keys() - _KNOWN
+    if unknown:
+        raise InvalidRequestError(
+            f"unknown query parameter '{sorted(unknown)[0]}'", f"known: {', '.join(sorted(_KNOWN))}"
+        )
+    return PredictOptions(
+        model=query.get("model", ""),
+        top_k=_number(query, "top_k", 5, 1, 100_000),
+        trace=_flag(query, "trace"),
+        timeout_us=round(_float(query, "timeout_ms") * 1000),
+        priority=_number(query, "priority", 0, 0, 1_000_000),
+    )
+
+
+def _number(query: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
+    text = query.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
+        raise InvalidRequestError(f"{name} is '{text}'", f"give a whole number from {least} to {most}")
+    return int(text)
+
+
+def _float(query: Mapping[str, str], name: str) -> float:
+    text = query.get(name)
+    if text is None:
+        return 0.0
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value <= 1e9:
+        raise InvalidRequestError(f"{name} is '{text}'", "give milliseconds, more than 0")
+    return value
+
+
+def _flag(query: Mapping[str, str], name: str) -> bool:
+    text = query.get(name, "0")
+    if text not in ("0", "1", "true", "false"):
+        raise InvalidRequestError(f"{name} is '{text}'", "give 1 or 0")
+    return text in ("1", "true")
+
+
+class PredictRoute:
+    """Handler of `POST /predict`."""
+
+    def __init__(self, repository: ModelRepository) -> None:
+        self._repository = repository
+
+    def __call__(self, exchange: Exchange, params: Mapping[str, str]) -> None:
+        try:
+            options = parse_options(exchange.query)
+            model = self._repository.get(options.model) if options.model else self._repository.default()
+            if model.info.scores is None:
+                raise InvalidRequestError(
+                    f"model '{model.name}' has no class scores to rank",
+                    f"read its outputs with POST /v2/models/{model.name}/infer",
+                )
+            images, several = read_images(exchange)
+        except BeyondError as error:
+            refuse(exchange, error)
+            return
+        call = model.submit_images(
+            images,
+            started_ns=exchange.started_ns,
+            received_ns=exchange.received_ns,
+            on_done=lambda call: answer(exchange, call, model, options, several=several),
+            top_k=options.top_k,
+            timeout_us=options.timeout_us,
+            priority=options.priority,
+        )
+        exchange.on_disconnect = call.cancel
+
+
+def read_images(exchange: Exchange) -> tuple[list[bytes], bool]:
+    """The images of the body, and whether it could hold several (multipart).
+
+    Raises:
+        InvalidRequestError: multipart that is malformed or holds no part.
+        UnsupportedImageError: an empty body.
+    """
+    content_type = exchange.headers.get("content-type", "")
+    if content_type.startswith("multipart/"):
+        return split_multipart(exchange.body, content_type), True
+    if not exchange.body:
+        raise UnsupportedImageError(
+            "the body is empty", "send an encoded image: curl -T image.jpg 'http://…/predict'"
+        )
+    return [exchange.body], False
+
+
+def refuse(exchange: Exchange, error: BeyondError) -> None:
+    exchange.respond(http_status(error), error_body(error), headers=http_headers(error))
+
+
+def answer(exchange: Exchange, call: Call, model: Model, options: PredictOptions, *, several: bool) -> None:
+    """Reply to a call that ended, and close its traces."""
+    error = call.error
+    if error is not None and (not several or all(request.error for request in call.requests)):
+        body, status, headers = error_body(error), http_status(error), list(http_headers(error))
+    else:
+        now_ns = time.monotonic_ns()
+        items = [_item(request, model, options, now_ns) for request in call.requests]
+        body, status, headers = orjson.dumps(items if several else items[0]), 200, []
+    if options.trace:
+        slowest = max(call.requests, key=lambda request: request.trace.borders()[-1])
+        headers.append(("Server-Timing", server_timing(slowest.trace, time.monotonic_ns())))
+    call.replied(exchange.respond(status, body, headers=headers))
+
+
+def _item(request: Request, model: Model, options: PredictOptions, now_ns: int) -> dict[str, object]:
+    """One image's answer; several images' errors stand beside their neighbours' results."""
+    if request.error is not None:
+        item: dict[str, object] = orjson.loads(error_body(request.error))
+    else:
+        item = {"model": model.name, "predictions": predictions(request, options.top_k, model.labels)}
+    if options.trace:
+        item["trace"] = request.trace.as_dict(now_ns)
+    return item
+
+
+def predictions(request: Request, top_k: int, labels: Sequence[str] | None) -> list[dict[str, object]]:
+    """The best `top_k` classes, best first; a class without a label is labelled by its index."""
+    scores, indices = outputs_of(request).top_lists()
+    return [
+        {
+            "label": labels[index] if labels is not None and index < len(labels) else str(index),
+            "index": index,
+            "score": score,
+        }
+        for index, score in zip(indices[request.index][:top_k], scores[request.index][:top_k], strict=True)
+    ]
