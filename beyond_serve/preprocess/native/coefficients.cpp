@@ -1,0 +1,96 @@
+#include "coefficients.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace beyond {
+namespace {
+
+double bilinear(double x) {
+  x = std::fabs(x);
+  return x < 1.0 ? 1.0 - x : 0.0;
+}
+
+// Keys' cubic with a = -0.5, the one Pillow and torchvision's antialiased mode use.
+double bicubic(double x) {
+  constexpr double a = -0.5;
+  x = std::fabs(x);
+  if (x < 1.0) return ((a + 2.0) * x - (a + 3.0)) * x * x + 1;
+  if (x < 2.0) return (((x - 5) * x + 8) * x - 4) * a;
+  return 0.0;
+}
+
+double weight(Filter filter, double x) { return filter == Filter::kBilinear ? bilinear(x) : bicubic(x); }
+
+double base_support(Filter filter) { return filter == Filter::kBilinear ? 1.0 : 2.0; }
+
+}  // namespace
+
+bool AxisKey::operator==(const AxisKey& other) const {
+  return in_size == other.in_size && start == other.start && end == other.end && out_size == other.out_size &&
+         filter == other.filter;
+}
+
+void Axis::compute(const AxisKey& key) {
+  if (key == key_) return;
+  key_.out_size = 0;  // stays unequal to any key should an allocation below throw
+  const double scale = (key.end - key.start) / key.out_size;
+  const double filter_scale = std::max(scale, 1.0);
+  const double support = base_support(key.filter) * filter_scale;
+  const int widest = static_cast<int>(std::ceil(support)) * 2 + 1;
+  stride_ = (widest + 3) / 4 * 4;
+  const auto outputs = static_cast<size_t>(key.out_size);
+  first_.assign(outputs, 0);
+  count_.assign(outputs, 0);
+  values_.assign(outputs * static_cast<size_t>(stride_), 0);
+  weights_.resize(static_cast<size_t>(stride_));
+  key_ = key;
+  longest_ = 0;
+  begin_ = key.in_size;
+  end_ = 0;
+  for (int i = 0; i < key.out_size; i++) {
+    fill(i, scale, support, filter_scale);
+    longest_ = std::max(longest_, count(i));
+    begin_ = std::min(begin_, first(i));
+    end_ = std::max(end_, last(i));
+  }
+  pack();
+}
+
+void Axis::fill(int i, double scale, double support, double filter_scale) {
+  const double center = key_.start + (i + 0.5) * scale;
+  const double inverse = 1.0 / filter_scale;
+  const int from = std::max(static_cast<int>(center - support + 0.5), 0);
+  const int to = std::min(static_cast<int>(center + support + 0.5), key_.in_size);
+  double total = 0.0;
+  for (int t = 0; t < to - from; t++) {
+    weights_[static_cast<size_t>(t)] = weight(key_.filter, (t + from - center + 0.5) * inverse);
+    total += weights_[static_cast<size_t>(t)];
+  }
+  int* row = &values_[static_cast<size_t>(i) * static_cast<size_t>(stride_)];
+  for (int t = 0; t < to - from; t++) {
+    double w = weights_[static_cast<size_t>(t)];
+    if (total != 0.0) w /= total;
+    row[t] = static_cast<int>((w < 0 ? -0.5 : 0.5) + w * (1 << kPrecisionBits));
+  }
+  first_[static_cast<size_t>(i)] = from;
+  count_[static_cast<size_t>(i)] = to - from;
+}
+
+void Axis::pack() {
+  packed_.resize(values_.size() * 8);
+  const int low_mask = (1 << kSplitBits) - 1;
+  int16_t* out = packed_.data();
+  for (size_t quad = 0; quad < values_.size(); quad += 4, out += 32) {
+    for (int channel = 0; channel < 4; channel++) {
+      for (int t = 0; t < 4; t++) {
+        const int value = values_[quad + static_cast<size_t>(t)];
+        const int place = (t / 2) * 8 + channel * 2 + t % 2;
+        out[place] = static_cast<int16_t>(value & low_mask);
+        out[16 + place] = static_cast<int16_t>(value >> kSplitBits);
+      }
+    }
+  }
+}
+
+}  // namespace beyond
