@@ -6,6 +6,8 @@ returned to the host CPU"). The spans share their borders, so they cannot overla
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 STAGES = (
     "receive",
     "admit",
@@ -93,7 +95,7 @@ class Trace:
             *batch,
             self.replied or end or 0,
         ):
-            if border > reached:
+            if border > reached:  # noqa: PLR1730 - max() would cost a call per border and request
                 reached = border
             result.append(reached)
         return tuple(result)
@@ -101,7 +103,7 @@ class Trace:
     def stages_ns(self, end: int | None = None) -> tuple[int, ...]:
         """Nanoseconds spent in each of `STAGES`, in order; a skipped stage is 0."""
         borders = self.borders(end)
-        return tuple(after - before for before, after in zip(borders, borders[1:], strict=False))
+        return tuple(after - before for before, after in pairwise(borders))
 
     def total_ns(self, end: int | None = None) -> int:
         """First byte to the reply's end, measured apart from the stages."""

@@ -21,7 +21,7 @@ def main() -> None:
         )
         status = _run(config)
     except BeyondError as error:
-        hint = f" – {error.hint}" if error.hint else ""
+        hint = f"; {error.hint}" if error.hint else ""
         print(f"beyond-serve: {error.message}{hint}", file=sys.stderr)  # noqa: T201 - the command's own voice
         status = 2
     sys.exit(status)

@@ -50,7 +50,7 @@ class TraceFile:
 
     def __init__(self, path: str, formatter: Formatter) -> None:
         try:
-            self._file: TextIO = Path(path).open("w", encoding="utf-8")
+            self._file: TextIO = Path(path).open("w", encoding="utf-8")  # noqa: SIM115 - closed by the thread
         except OSError as error:
             raise ConfigError(
                 f"cannot write the trace file '{path}': {error.strerror}", "choose another --trace-file"
