@@ -88,7 +88,9 @@ def build_config(
     table = _read_file(file) if file else {}
     in_file = table.pop("models", {})
     values = {option.name: option.default for option in OPTIONS}
-    values.update({name: _checked(_option(name, file), value, file) for name, value in table.items()})
+    for key, value in table.items():
+        option = _option(key, file)
+        values[option.name] = _checked(option, value, file)
     values.update({name: _checked(_BY_NAME[name], value, None) for name, value in flags.items()})
     values["token"] = values["token"] or environ.get("BEYOND_SERVE_TOKEN", "")
     configs = [_model_from_table(name, entry, values, flags, file) for name, entry in _models(in_file, file)]

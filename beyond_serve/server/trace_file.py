@@ -6,6 +6,7 @@ any more is given up with one line in the log: serving goes on.
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import itertools
 import logging
@@ -101,6 +102,8 @@ class TraceFile:
             self._file.close()
         except OSError as error:
             log.error("the trace file cannot be written any more (%s); tracing to it ends", error.strerror)
+            with contextlib.suppress(OSError):
+                self._file.close()
             while self._queue.get() is not None:
                 pass
 

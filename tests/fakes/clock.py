@@ -58,6 +58,10 @@ class FakeClock:
                 self.settle()
         self._now_ns = end_ns
 
+    def stall(self, by_ns: int) -> None:
+        """Time passes and nothing runs: the loop is held up."""
+        self._now_ns += by_ns
+
     def next_timer_ns(self) -> int | None:
         """When the next living timer is due."""
         while self._timers and self._timers[0][2].callback is None:
