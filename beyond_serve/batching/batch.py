@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 from beyond_serve.batching.request import Request, State
@@ -15,10 +15,10 @@ class Batch:
 
     Owned by the batcher until `Instance.submit`, by the instance until it reports back, then by
     the event loop. `outputs` is the engine's own result for the whole batch; a request's share is
-    row `request.index` of it.
+    row `request.index` of it. `error` fails the whole batch, `item_errors` single rows.
     """
 
-    __slots__ = ("error", "key", "outputs", "release", "requests", "timing", "top_k")
+    __slots__ = ("error", "item_errors", "key", "outputs", "release", "requests", "timing", "top_k")
 
     def __init__(self, requests: list[Request], key: Hashable, release: str) -> None:
         self.requests = requests
@@ -28,6 +28,7 @@ class Batch:
         self.top_k = max((request.top_k for request in requests), default=0)
         self.outputs: Any = None
         self.error: BeyondError | None = None
+        self.item_errors: Mapping[int, BeyondError] = {}
 
     def __len__(self) -> int:
         return len(self.requests)
@@ -46,7 +47,7 @@ class Batch:
             trace.simulated = simulated
 
     def finish(self) -> None:
-        """Give every slot back, then every request its result or the batch's error."""
+        """Give every slot back, then every request its result, its own error or the batch's."""
         for request in self.requests:
             if request.slot is not None:
                 request.slot.free()
@@ -55,7 +56,8 @@ class Batch:
         if error is None and self.outputs is None:
             error = EngineError("the engine returned nothing for the batch")
         for index, request in enumerate(self.requests):
-            if error is not None:
-                request.fail(error)
+            failure = error or self.item_errors.get(index)
+            if failure is not None:
+                request.fail(failure)
             else:
                 request.succeed(self, index)

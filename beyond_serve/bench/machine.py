@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from beyond_serve.server.options import cores
+from beyond_serve.engines.cores import available_cores
 
 PACKAGES = (
     "numpy",
@@ -27,7 +27,7 @@ def machine() -> dict[str, object]:
     """CPU, cores, memory, kernel, Python and the packages that matter."""
     return {
         "cpu": _cpu(),
-        "cores": cores(),
+        "cores": available_cores(),
         "memory_gib": _memory_gib(),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),

@@ -38,5 +38,7 @@ def run_batch(context: ExecutionContext, info: EngineInfo, batch: Batch, arena: 
     """
     rows = rows_of(batch.requests, batch.key, arena)
     batch.outputs, batch.error = run_rows(context, info, rows, batch.timing, batch.top_k)
+    if batch.outputs is not None:
+        batch.item_errors = batch.outputs.row_errors
     if isinstance(batch.error, InstanceLostError):
         raise batch.error

@@ -163,6 +163,8 @@ class ProcessInstance:
         reply = child.ask("run", batch.key, sent, batch.top_k)
         assert isinstance(reply, ChildReply)
         batch.outputs, batch.error = reply.outputs, reply.error
+        if reply.outputs is not None:
+            batch.item_errors = reply.outputs.row_errors
         timing = batch.timing
         (
             timing.started,

@@ -25,7 +25,7 @@ from beyond_serve.preprocess.plan import PreprocessPlan
 from beyond_serve.preprocess.presets import load_plan
 from beyond_serve.server.config import ModelConfig
 from beyond_serve.server.model import Model
-from beyond_serve.server.options import cores
+from beyond_serve.engines.cores import available_cores
 from beyond_serve.server.stage import PreprocessStage
 
 T = TypeVar("T")
@@ -70,7 +70,7 @@ def read_source(config: ModelConfig) -> Source:
         engine=config.engine,
         precision=config.precision,
         device=config.device,
-        threads=max(1, cores() // config.instances),
+        threads=max(1, available_cores() // config.instances),
         instances=config.instances if config.instance_kind == "thread" else 1,
         max_batch=config.max_batch,
         image_size=plan.output_shape[:2] if plan is not None else None,

@@ -5,16 +5,10 @@ Names are the same in both (design.md: "same names in the TOML file").
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Any, Literal
 
 Scope = Literal["model", "server"]
-
-
-def cores() -> int:
-    """Cores this process may use (its affinity mask, which containers and taskset set)."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -169,12 +169,17 @@ def _item(request: Request, model: Model, options: PredictOptions, now_ns: int) 
 
 def predictions(request: Request, top_k: int, labels: Sequence[str] | None) -> list[dict[str, object]]:
     """The best `top_k` classes, best first; a class without a label is labelled by its index."""
-    scores, indices = outputs_of(request).top_lists()
+    outputs = outputs_of(request)
+    assert outputs.top_scores is not None
+    assert outputs.top_indices is not None
+    # A batch ranks as many classes as its most demanding request asked for.
+    scores = outputs.top_scores[request.index, :top_k].tolist()
+    indices = outputs.top_indices[request.index, :top_k].tolist()
     return [
         {
             "label": labels[index] if labels is not None and index < len(labels) else str(index),
             "index": index,
             "score": score,
         }
-        for index, score in zip(indices[request.index][:top_k], scores[request.index][:top_k], strict=True)
+        for index, score in zip(indices, scores, strict=True)
     ]

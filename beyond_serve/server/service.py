@@ -18,7 +18,7 @@ from beyond_serve.server.loading import Shared, open_model
 from beyond_serve.server.loop_lag import LoopLag
 from beyond_serve.server.metrics import Metrics
 from beyond_serve.server.model import Model
-from beyond_serve.server.options import cores
+from beyond_serve.engines.cores import available_cores
 from beyond_serve.server.repository import ModelRepository
 from beyond_serve.server.stage import PreprocessStage
 from beyond_serve.server.trace_file import TraceFile, open_trace_file
@@ -42,7 +42,7 @@ class Service:
         self._say = say
         self._loop = asyncio.get_running_loop()
         clock = LoopClock(self._loop)
-        workers = config.decode_threads or cores()
+        workers = config.decode_threads or available_cores()
         self._pool = WorkerPool(workers, self._loop)
         stage = PreprocessStage(self._pool, workers, self._loop.call_soon)
         self._shared = Shared(self._loop, clock, stage, workers)
