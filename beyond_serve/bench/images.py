@@ -71,7 +71,9 @@ def _scene(width: int, height: int) -> NDArray[np.float32]:
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     x /= width
     y /= height
-    waves = [np.sin(2 * np.pi * (f * x + g * y + p)) for f, g, p in ((1, 0.5, 0), (0.5, 1.5, 0.3), (2, 1, 0.6))]
+    waves = [
+        np.sin(2 * np.pi * (f * x + g * y + p)) for f, g, p in ((1, 0.5, 0), (0.5, 1.5, 0.3), (2, 1, 0.6))
+    ]
     disc = (((x - 0.5) ** 2 + (y - 0.45) ** 2) < 0.08).astype(np.float32)
     return np.stack([128 + 70 * wave + 40 * disc for wave in waves], axis=-1).astype(np.float32)
 

@@ -53,7 +53,9 @@ def run(model: str, requests: int, fidelity: str, progress: Progress) -> Result:
             overhead <= ASKED_OVERHEAD_US,
         )
     )
-    result.notes.append(f"model {model}, fidelity {fidelity}, {requests} requests of each size, one connection")
+    result.notes.append(
+        f"model {model}, fidelity {fidelity}, {requests} requests of each size, one connection"
+    )
     return result
 
 
@@ -67,6 +69,7 @@ def _medians(traces: list[dict[str, object]]) -> dict[str, float]:
     totals = [float(str(trace["total_us"])) for trace in traces]
     medians["total"] = statistics.median(totals)
     medians["overhead"] = statistics.median(
-        total - sum(stages(trace)[name] for name in _WORK) for total, trace in zip(totals, traces, strict=True)
+        total - sum(stages(trace)[name] for name in _WORK)
+        for total, trace in zip(totals, traces, strict=True)
     )
     return medians

@@ -1,0 +1,136 @@
+"""`beyond-bench overlap`: does the server keep what its parts can do.
+
+On the same cores, in one process each: preprocessing alone, inference alone, and the server end to
+end. Work that shares the cores allows at most 1 / (1/T_pre + 1/T_inf).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+from rich.progress import Progress
+
+from beyond_serve.batching import BatchTiming
+from beyond_serve.bench.images import MEDIUM, paper_image
+from beyond_serve.bench.processes import beyond_serve_command, free_port, started
+from beyond_serve.bench.report import Result, Verdict
+from beyond_serve.bench.resnet import build_resnet50
+from beyond_serve.bench.wrk import run_wrk
+from beyond_serve.engines.cores import available_cores
+from beyond_serve.engines.load import load_engine
+from beyond_serve.engines.slots import SlotRows
+from beyond_serve.preprocess.header import read_header
+from beyond_serve.preprocess.host import HostPreprocessor
+from beyond_serve.preprocess.pool import WorkerPool
+from beyond_serve.server.config import ModelConfig
+from beyond_serve.server.loading import read_source
+
+ASKED = 0.9
+CONNECTIONS = 64
+
+
+def run(rounds: int, seconds: float, fidelity: str, progress: Progress) -> Result:
+    """Measure the demo model and a ResNet-50-sized one on medium images."""
+    result = Result("overlap", ("model", "preprocess/s", "infer/s", "allowed/s", "end to end/s", "share"))
+    body = paper_image(MEDIUM)
+    with tempfile.TemporaryDirectory() as folder:
+        resnet = Path(folder, "resnet50.onnx")
+        build_resnet50(resnet)
+        for name, source in (("demo", "demo"), ("resnet50", str(resnet))):
+            found = _one(name, source, body, rounds, seconds, fidelity, progress)
+            pre, infer, whole = (statistics.median(values) for values in zip(*found, strict=True))
+            allowed = statistics.median(1 / (1 / p + 1 / i) for p, i, _ in found)
+            share = statistics.median(w / (1 / (1 / p + 1 / i)) for p, i, w in found)
+            result.rows.append((name, pre, infer, allowed, whole, share))
+            result.verdicts.append(
+                Verdict(
+                    f"{name}: end to end of what is allowed", f">= {ASKED}", f"{share:.3f}", share >= ASKED
+                )
+            )
+    result.notes.append(
+        f"{rounds} interleaved rounds of {seconds:g} s, fidelity {fidelity}, medium image, batches of 32, "
+        f"{CONNECTIONS} connections; wrk runs on the same cores and its share counts against the server"
+    )
+    return result
+
+
+def _one(
+    name: str, source: str, body: bytes, rounds: int, seconds: float, fidelity: str, progress: Progress
+) -> list[tuple[float, float, float]]:
+    config = ModelConfig(name, source, fidelity=fidelity)
+    described = read_source(config)
+    assert described.plan is not None
+    engine = load_engine(described.engine)
+    host = HostPreprocessor(described.plan, fidelity)  # type: ignore[arg-type]
+    port = free_port()
+    arguments = ("--model", f"{name}={source}", "--fidelity", fidelity)
+    command = beyond_serve_command(*arguments, "--http", f"127.0.0.1:{port}", "--grpc", "off")
+    base = f"http://127.0.0.1:{port}"
+    task = progress.add_task(name, total=rounds * 3)
+    found = []
+    with started(name, command, f"{base}/predict", f"{base}/healthz") as server:
+        for _ in range(rounds):
+            pre = asyncio.run(_preprocess(host, body, seconds))
+            progress.advance(task)
+            infer = _infer(engine, described.plan.output_shape, seconds)
+            progress.advance(task)
+            whole = run_wrk(server.url, body, connections=CONNECTIONS, seconds=seconds)
+            progress.advance(task)
+            found.append((pre, infer, whole.rate))
+    engine.close()
+    return found
+
+
+async def _preprocess(host: HostPreprocessor, body: bytes, seconds: float) -> float:
+    """Images per second of the worker pool with every core, kept fed."""
+    loop = asyncio.get_running_loop()
+    pool = WorkerPool(available_cores(), loop)
+    done = loop.create_future()
+    header = read_header(body)
+    local = threading.local()
+    finished = 0
+    end = time.monotonic() + seconds
+
+    def work() -> None:
+        if not hasattr(local, "row"):
+            local.row = np.zeros(host.plan.output_shape, np.uint8)
+        host.run(body, header, local.row)
+
+    def next_one(_result: object, error: BaseException | None) -> None:
+        nonlocal finished
+        if error is not None:
+            done.set_exception(error)
+            return
+        finished += 1
+        if time.monotonic() < end:
+            pool.submit(work, next_one)
+        elif not done.done():
+            done.set_result(None)
+
+    began = time.monotonic()
+    for _ in range(2 * available_cores()):
+        pool.submit(work, next_one)
+    await done
+    rate = finished / (time.monotonic() - began)
+    pool.close()
+    return rate
+
+
+def _infer(engine: object, shape: tuple[int, int, int], seconds: float, batch: int = 32) -> float:
+    """Images per second of one context at full batches."""
+    rows = np.random.default_rng(0).integers(0, 256, (batch, *shape), np.uint8)
+    context = engine.create_context()  # type: ignore[attr-defined]
+    context.infer(SlotRows(rows, range(batch)), BatchTiming())
+    began, count = time.monotonic(), 0
+    while time.monotonic() - began < seconds:
+        context.infer(SlotRows(rows, range(batch)), BatchTiming())
+        count += batch
+    rate = count / (time.monotonic() - began)
+    context.close()
+    return rate
