@@ -2,7 +2,7 @@
 
 Speaks with its parent over one pipe, pickled tuples, one answer to each message:
 ("load", EngineConfig) → ("loaded", EngineInfo) | ("failed", BeyondError)
-("arena", name, count, shape) → ("ready",)
+("arena", path, count, shape) → ("ready",)
 ("prepare",) → ("prepared",) | ("failed", BeyondError)
 ("run", key, rows, top_k) → ("done", timing, outputs | None, error | None)
 The child ends when the pipe closes, so that none survives its parent.
@@ -11,7 +11,6 @@ The child ends when the pipe closes, so that none survives its parent.
 from __future__ import annotations
 
 import signal
-from multiprocessing import shared_memory
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
@@ -20,6 +19,7 @@ from beyond_serve.engines.classify import BatchOutputs
 from beyond_serve.engines.execution import run_rows
 from beyond_serve.engines.load import EngineConfig, load_engine
 from beyond_serve.engines.protocol import IMAGE, BatchRows, Engine, ExecutionContext
+from beyond_serve.engines.shared_rows import attach_arena
 from beyond_serve.engines.slots import PayloadRows, SlotArena, SlotRows
 from beyond_serve.errors import BeyondError, EngineError
 
@@ -39,7 +39,6 @@ class Child:
         self._pipe = pipe
         self._engine: Engine | None = None
         self._context: ExecutionContext | None = None
-        self._memory: shared_memory.SharedMemory | None = None
         self._arena: SlotArena | None = None
 
     def serve(self) -> None:
@@ -57,8 +56,8 @@ class Child:
                     return self._run(key, rows, top_k)
                 case ("load", config):
                     return ("loaded", self._load(config))
-                case ("arena", name, count, shape):
-                    self._attach(name, count, shape)
+                case ("arena", path, count, shape):
+                    self._arena = attach_arena(path, count, shape)
                     return ("ready",)
                 case ("prepare",):
                     assert self._engine is not None
@@ -75,10 +74,6 @@ class Child:
         self._context = self._engine.create_context()
         return self._engine.info
 
-    def _attach(self, name: str, count: int, shape: tuple[int, int, int]) -> None:
-        self._memory = attach(name)
-        self._arena = SlotArena(count, shape, self._memory.buf)
-
     def _run(self, key: object, rows: Any, top_k: int) -> ChildReply:
         assert self._context is not None
         assert self._engine is not None
@@ -92,15 +87,6 @@ class Child:
         outputs, error = run_rows(self._context, self._engine.info, batch, timing, top_k)
         borders = (timing.started, timing.copied_in, timing.inferred, timing.copied_out, timing.postprocessed)
         return ChildReply(borders, outputs, error)
-
-
-def attach(name: str) -> shared_memory.SharedMemory:
-    """Attach without adopting: the parent owns the segment and unlinks it.
-
-    Python before 3.13 registers an attached segment with the resource tracker, which spawned
-    children share with their parent; registering twice is harmless there, since names are a set.
-    """
-    return shared_memory.SharedMemory(name)
 
 
 def child_main(pipe: Connection) -> None:

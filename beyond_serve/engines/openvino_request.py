@@ -48,19 +48,27 @@ class Request:
         self._tensor = require("openvino").Tensor
         self._request = compiled.create_infer_request()
         self._names = names
+        self._rows: NDArray[np.generic] | None = None
 
     def start(self, rows: NDArray[np.generic]) -> None:
-        """Infer `rows`, read where they lie, with the GIL released; returns when it is done."""
+        """Infer `rows`, read where they lie, with the GIL released; returns when it is done.
+
+        `outputs` must follow.
+        """
         if not (rows.flags.c_contiguous and rows.flags.writeable):
             # OpenVINO wraps writeable memory only.
             rows = np.array(rows, order="C")
+        # Neither the tensor nor the request keeps the array alive, and an output may alias it.
+        self._rows = rows
         self._request.set_input_tensor(self._tensor(rows, shared_memory=True))
         self._request.infer()
 
     def outputs(self) -> dict[str, NDArray[np.generic]]:
         """Copies, since the request writes into the same buffers next time."""
         get = self._request.get_output_tensor
-        return {name: np.array(get(index).data) for index, name in enumerate(self._names)}
+        result = {name: np.array(get(index).data) for index, name in enumerate(self._names)}
+        self._rows = None
+        return result
 
     def run(self, rows: NDArray[np.generic]) -> Outputs:
         self.start(rows)

@@ -7,7 +7,6 @@ import multiprocessing
 import queue
 import threading
 from collections.abc import Callable
-from multiprocessing import shared_memory
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
@@ -16,26 +15,12 @@ from beyond_serve.engines.child import ChildReply, child_main
 from beyond_serve.engines.instance import InstanceEvents
 from beyond_serve.engines.load import EngineConfig
 from beyond_serve.engines.protocol import EngineInfo
-from beyond_serve.engines.slots import PayloadRows, SlotArena, SlotRows, rows_of
+from beyond_serve.engines.shared_rows import SharedArena
+from beyond_serve.engines.slots import PayloadRows, SlotRows, rows_of
 from beyond_serve.errors import BeyondError, EngineError, InstanceLostError
 
 # Spawn, not fork: the parent has threads and a loop, whose locks a fork would copy in any state.
 _CONTEXT = multiprocessing.get_context("spawn")
-
-
-class SharedArena:
-    """A `SlotArena` in memory that child processes attach by name. Owned and unlinked by the parent."""
-
-    def __init__(self, count: int, shape: tuple[int, int, int]) -> None:
-        size = count * shape[0] * shape[1] * shape[2]
-        self._memory = shared_memory.SharedMemory(create=True, size=size)
-        self.name = self._memory.name
-        self.count = count
-        self.shape = shape
-        self.slots = SlotArena(count, shape, self._memory.buf)
-
-    def close(self) -> None:
-        self._memory.unlink()
 
 
 class ChildProcess:
@@ -154,7 +139,7 @@ class ProcessInstance:
             child = self._child = ChildProcess(self.name)
             child.load(self._config)
         if self._arena is not None:
-            child.ask("arena", self._arena.name, self._arena.count, self._arena.shape)
+            child.ask("arena", self._arena.path, self._arena.count, self._arena.shape)
         return child
 
     def _run(self, child: ChildProcess, batch: Batch) -> None:

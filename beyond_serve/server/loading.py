@@ -15,8 +15,9 @@ from beyond_serve.engines.describe import describe_model
 from beyond_serve.engines.group import InstanceGroup
 from beyond_serve.engines.instance import InlineInstance, InstanceEvents, RunningInstance, ThreadInstance
 from beyond_serve.engines.load import EngineConfig, load_engine
-from beyond_serve.engines.process_instance import ChildProcess, ProcessInstance, SharedArena
+from beyond_serve.engines.process_instance import ChildProcess, ProcessInstance
 from beyond_serve.engines.protocol import Engine, EngineInfo
+from beyond_serve.engines.shared_rows import SharedArena
 from beyond_serve.engines.slots import SlotArena
 from beyond_serve.errors import BeyondError, ModelLoadError
 from beyond_serve.preprocess.host import HostPreprocessor
