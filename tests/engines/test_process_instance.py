@@ -1,0 +1,123 @@
+"""Instances in child processes: real children, real kills."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from beyond_serve.batching import Batch, Request, Trace
+from beyond_serve.engines.load import EngineConfig
+from beyond_serve.engines.process_instance import ChildProcess, ProcessInstance
+from beyond_serve.engines.protocol import IMAGE, tensor_key
+from beyond_serve.engines.shared_rows import SharedArena, attach_arena
+from beyond_serve.errors import EngineError, InstanceLostError, ModelLoadError
+from tests.engines.test_instances import Events
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> EngineConfig:
+    table = tmp_path / "tiny.json"
+    table.write_text(json.dumps({"name": "t", "input": [2, 2, 3], "classes": 3, "latency_ms": {"1": 0.1}}))
+    return EngineConfig(f"sim:{table}")
+
+
+class Running:
+    """A started process instance and what it reports."""
+
+    def __init__(self, config: EngineConfig) -> None:
+        self.events = Events()
+        self.arena = SharedArena(4, (2, 2, 3))
+        child = ChildProcess("t-0")
+        info = child.load(config)
+        loop = asyncio.get_running_loop()
+        self.instance = ProcessInstance("t-0", config, info, self.events, loop, self.arena, child)
+
+    def image_batch(self, count: int) -> Batch:
+        requests = []
+        for _ in range(count):
+            request = Request(None, IMAGE, Trace(0, 0), lambda _: None, top_k=2)
+            request.slot = self.arena.slots.acquire()
+            requests.append(request)
+        return Batch(requests, IMAGE, "full")
+
+    async def next_report(self) -> tuple[str, object]:
+        return await asyncio.wait_for(self.events.reports.get(), 20)
+
+    def close(self) -> None:
+        self.instance.close()
+        self.arena.close()
+
+
+async def test_batches_run_in_the_child_and_come_back_stamped(config: EngineConfig) -> None:
+    running = Running(config)
+    running.instance.start()
+    assert await running.next_report() == ("ready", "t-0")
+    batch = running.image_batch(3)
+    running.instance.submit(batch)
+    assert await running.next_report() == ("done", batch)
+    assert batch.error is None
+    assert batch.outputs.tensors["logits"].shape == (3, 3)
+    assert batch.outputs.top_indices.shape == (3, 2)
+    assert 0 < batch.timing.started <= batch.timing.inferred <= batch.timing.postprocessed
+    key = tensor_key((3, 2, 2))
+    rows = [np.zeros((3, 2, 2), np.float32)] * 2
+    tensors = Batch([Request(row, key, Trace(0, 0), lambda _: None) for row in rows], key, "full")
+    running.instance.submit(tensors)
+    assert await running.next_report() == ("done", tensors)
+    assert tensors.outputs.tensors["logits"].shape == (2, 3)
+    running.close()
+
+
+async def test_a_killed_child_is_a_lost_instance_with_its_batch(config: EngineConfig) -> None:
+    running = Running(config)
+    running.instance.start()
+    await running.next_report()
+    pid = running.instance.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    running.instance.submit(running.image_batch(1))
+    what, error = await running.next_report()
+    assert what == "lost"
+    assert isinstance(error, InstanceLostError)
+    assert "exit code -9" in error.message
+    running.close()
+
+
+async def test_a_child_outlives_no_parent_and_ignores_the_terminals_signals(config: EngineConfig) -> None:
+    running = Running(config)
+    running.instance.start()
+    await running.next_report()
+    process = running.instance._child.process  # type: ignore[union-attr]
+    assert process.pid is not None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        os.kill(process.pid, number)
+    batch = running.image_batch(1)
+    running.instance.submit(batch)
+    assert await running.next_report() == ("done", batch)
+    running.close()
+    assert process.exitcode == 0
+
+
+async def test_what_a_child_cannot_load_is_the_parents_error() -> None:
+    child = ChildProcess("t-0")
+    with pytest.raises(ModelLoadError, match="nowhere"):
+        child.load(EngineConfig("nowhere.onnx"))
+    with pytest.raises(EngineError, match="does not know"):
+        child.ask("dance")
+    child.close()
+
+
+def test_an_attached_arena_is_the_same_memory() -> None:
+    arena = SharedArena(3, (2, 2, 3))
+    other = attach_arena(arena.path, 3, (2, 2, 3))
+    other.array[2, 1, 1] = 9
+    assert arena.slots.array[2, 1, 1].tolist() == [9, 9, 9]
+    arena.close()
+    with pytest.raises(OSError, match="."):
+        attach_arena(arena.path, 3, (2, 2, 3))
