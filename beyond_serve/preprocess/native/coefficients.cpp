@@ -20,23 +20,47 @@ double bicubic(double x) {
   return 0.0;
 }
 
-double weight(Filter filter, double x) { return filter == Filter::kBilinear ? bilinear(x) : bicubic(x); }
+double box(double x) { return x > -0.5 && x <= 0.5 ? 1.0 : 0.0; }
 
-double base_support(Filter filter) { return filter == Filter::kBilinear ? 1.0 : 2.0; }
+double hamming(double x) {
+  x = std::fabs(x);
+  if (x == 0.0) return 1.0;
+  if (x >= 1.0) return 0.0;
+  x *= M_PI;
+  return std::sin(x) / x * (0.54 + 0.46 * std::cos(x));
+}
+
+double sinc(double x) {
+  if (x == 0.0) return 1.0;
+  x *= M_PI;
+  return std::sin(x) / x;
+}
+
+double lanczos(double x) { return x >= -3.0 && x < 3.0 ? sinc(x) * sinc(x / 3) : 0.0; }
+
+struct Kernel {
+  double (*weight)(double);
+  double support;
+};
+
+// In the order of Filter.
+constexpr Kernel kKernels[kFilters] = {{bilinear, 1.0}, {bicubic, 2.0}, {box, 0.5}, {hamming, 1.0}, {lanczos, 3.0}};
+
+const Kernel& kernel_of(Filter filter) { return kKernels[static_cast<int>(filter)]; }
 
 }  // namespace
 
 bool AxisKey::operator==(const AxisKey& other) const {
-  return in_size == other.in_size && start == other.start && end == other.end && out_size == other.out_size &&
-         filter == other.filter;
+  return in_size == other.in_size && start == other.start && end == other.end && resized == other.resized &&
+         offset == other.offset && out_size == other.out_size && filter == other.filter;
 }
 
 void Axis::compute(const AxisKey& key) {
   if (key == key_) return;
   key_.out_size = 0;  // stays unequal to any key should an allocation below throw
-  const double scale = (key.end - key.start) / key.out_size;
+  const double scale = (key.end - key.start) / key.resized;
   const double filter_scale = std::max(scale, 1.0);
-  const double support = base_support(key.filter) * filter_scale;
+  const double support = kernel_of(key.filter).support * filter_scale;
   const int widest = static_cast<int>(std::ceil(support)) * 2 + 1;
   stride_ = (widest + 3) / 4 * 4;
   const auto outputs = static_cast<size_t>(key.out_size);
@@ -58,13 +82,14 @@ void Axis::compute(const AxisKey& key) {
 }
 
 void Axis::fill(int i, double scale, double support, double filter_scale) {
-  const double center = key_.start + (i + 0.5) * scale;
+  const double center = key_.start + (i + key_.offset + 0.5) * scale;
   const double inverse = 1.0 / filter_scale;
   const int from = std::max(static_cast<int>(center - support + 0.5), 0);
   const int to = std::min(static_cast<int>(center + support + 0.5), key_.in_size);
+  double (*const weight)(double) = kernel_of(key_.filter).weight;
   double total = 0.0;
   for (int t = 0; t < to - from; t++) {
-    weights_[static_cast<size_t>(t)] = weight(key_.filter, (t + from - center + 0.5) * inverse);
+    weights_[static_cast<size_t>(t)] = weight((t + from - center + 0.5) * inverse);
     total += weights_[static_cast<size_t>(t)];
   }
   int* row = &values_[static_cast<size_t>(i) * static_cast<size_t>(stride_)];

@@ -16,8 +16,9 @@ constexpr int kSplitBits = 15;
 
 struct AxisKey {
   int in_size;
-  double start, end;
-  int out_size;
+  double start, end;  // the part of the input that becomes `resized` outputs
+  int resized;
+  int offset, out_size;  // the outputs that are wanted
   Filter filter;
   bool operator==(const AxisKey& other) const;
 };
@@ -48,7 +49,7 @@ class Axis {
   void fill(int i, double scale, double support, double filter_scale);
   void pack();
 
-  AxisKey key_{0, 0, 0, 0, Filter::kBilinear};
+  AxisKey key_{0, 0, 0, 0, 0, 0, Filter::kBilinear};
   int stride_ = 0, longest_ = 0, begin_ = 0, end_ = 0;
   std::vector<int> first_, count_, values_;
   std::vector<double> weights_;

@@ -6,24 +6,31 @@
 
 namespace beyond {
 
-enum class Filter : int { kBilinear = 0, kBicubic = 1 };
+enum class Filter : int { kBilinear = 0, kBicubic = 1, kBox = 2, kHamming = 3, kLanczos = 4 };
+constexpr int kFilters = 5;
 
 enum Flags : unsigned {
   kFancyUpsampling = 1u,  // libjpeg's default chroma interpolation; without it chroma is replicated
   kTolerateCorrupt = 2u,  // libjpeg warnings do not fail the image
   kPlanar = 4u,           // output is CHW instead of HWC
+  kVerticalFirst = 8u,    // order of the two passes; it shows in the rounding between them
+  kAllFlags = 15u,
 };
 
+// `box` of the stored image is resized to resized_width x resized_height, of which the window that starts at
+// (left, top) is wanted and made; after that the orientation is applied.
 struct Params {
-  double x0, y0, x1, y1;  // source box in pixels of the stored orientation
-  int width, height;      // output as displayed, after the orientation is applied
+  double x0, y0, x1, y1;
+  int resized_width, resized_height;
+  int left, top;
+  int width, height;  // of the output as displayed; the window has them swapped where `transposed()`
   Filter filter;
   int orientation;   // EXIF, 1 to 8
-  double min_ratio;  // DCT scaling keeps box/output at or above this; 0: never scale
+  double min_ratio;  // DCT scaling keeps box / resized at or above this; 0: never scale
   unsigned flags;
 
   bool transposed() const { return orientation >= 5; }
-  // Output size before the orientation is applied.
+  // The window's size, in the stored orientation.
   int stored_width() const { return transposed() ? height : width; }
   int stored_height() const { return transposed() ? width : height; }
   size_t output_bytes() const { return static_cast<size_t>(width) * static_cast<size_t>(height) * 3; }

@@ -1,0 +1,161 @@
+#include "jpeg.h"
+
+#include <csetjmp>
+#include <cstdio>
+#include <cstring>
+#include <new>
+
+extern "C" {
+#include <jpeglib.h>
+
+#include <jerror.h>
+}
+
+#include "frame.h"
+#include "stream.h"
+
+namespace beyond {
+namespace {
+
+// libjpeg leaves a failed decode by longjmp. Every frame between the setjmp below and libjpeg holds only
+// trivially destructible objects, so nothing is skipped; what owns memory lives in Scratch.
+struct Session {
+  jpeg_decompress_struct cinfo;
+  jpeg_error_mgr errors;
+  jpeg_progress_mgr progress;
+  std::jmp_buf escape;
+  const Params* params;
+  Outcome* outcome;
+  int max_scans;
+  size_t size;
+};
+
+Session* session_of(j_common_ptr cinfo) { return static_cast<Session*>(static_cast<void*>(cinfo)); }
+
+void note_position(Session* session) {
+  const jpeg_decompress_struct& cinfo = session->cinfo;
+  if (cinfo.src) session->outcome->byte_position = static_cast<int64_t>(session->size - cinfo.src->bytes_in_buffer);
+  // Before the header is read there is no row to tell of.
+  if (cinfo.output_height) session->outcome->row = cinfo.output_scanline;
+}
+
+[[noreturn]] void leave(Session* session, Status status, const char* text) {
+  note_position(session);
+  session->outcome->fail(status, text);
+  std::longjmp(session->escape, 1);
+}
+
+[[noreturn]] void leave_with_message(Session* session, Status status) {
+  char text[JMSG_LENGTH_MAX];
+  (*session->errors.format_message)(reinterpret_cast<j_common_ptr>(&session->cinfo), text);
+  leave(session, status, text);
+}
+
+void on_error(j_common_ptr cinfo) {
+  Session* session = session_of(cinfo);
+  switch (session->errors.msg_code) {
+    case 0:
+    case JERR_OUT_OF_MEMORY:
+    case JERR_NO_BACKING_STORE:
+      leave(session, Status::kLimit, "decoding needs more memory than is allowed");
+    case JERR_CONVERSION_NOTIMPL:
+    case JERR_ARITH_NOTIMPL:
+    case JERR_BAD_PRECISION:
+    case JERR_NOTIMPL:
+    case JERR_CCIR601_NOTIMPL:
+    case JERR_FRACT_SAMPLE_NOTIMPL:
+    case JERR_SOF_UNSUPPORTED:
+      leave_with_message(session, Status::kUnsupported);
+    default:
+      leave_with_message(session, Status::kCorrupt);
+  }
+}
+
+// Warnings that leave the picture whole: cameras that pad between segments are common.
+bool harmless(int code) { return code == JWRN_EXTRANEOUS_DATA || code == JWRN_ADOBE_XFORM; }
+
+// Traces (level >= 0) are of no interest; a warning (-1) says that the data is damaged.
+void on_message(j_common_ptr cinfo, int level) {
+  Session* session = session_of(cinfo);
+  if (level >= 0 || harmless(session->errors.msg_code)) return;
+  session->outcome->warnings++;
+  if (!session->params->has(kTolerateCorrupt)) leave_with_message(session, Status::kCorrupt);
+}
+
+void on_output(j_common_ptr) {}
+
+// libjpeg calls this once per row of blocks of each scan, also while it reads a progressive file whole.
+void on_progress(j_common_ptr cinfo) {
+  Session* session = session_of(cinfo);
+  if (session->cinfo.input_scan_number > session->max_scans) {
+    leave(session, Status::kLimit, "more scans than allowed");
+  }
+}
+
+void prepare(Session& session, const Params& params, size_t size, Scratch& scratch, Outcome& outcome) {
+  std::memset(&session.cinfo, 0, sizeof session.cinfo);
+  session.params = &params;
+  session.outcome = &outcome;
+  session.size = size;
+  session.max_scans = scratch.limits.max_scans;
+  session.cinfo.err = jpeg_std_error(&session.errors);
+  session.errors.error_exit = on_error;
+  session.errors.emit_message = on_message;
+  session.errors.output_message = on_output;
+  session.progress.progress_monitor = on_progress;
+  session.cinfo.client_data = &scratch.arena;
+}
+
+void run(Session& session, const uint8_t* data, size_t size, uint8_t* out, Scratch& scratch) {
+  jpeg_decompress_struct& cinfo = session.cinfo;
+  const Params& params = *session.params;
+  jpeg_create_decompress(&cinfo);
+  cinfo.progress = &session.progress;
+  jpeg_mem_src(&cinfo, data, static_cast<unsigned long>(size));
+  jpeg_read_header(&cinfo, TRUE);
+  if (!valid_box(params, static_cast<int>(cinfo.image_width), static_cast<int>(cinfo.image_height))) {
+    leave(&session, Status::kInvalid, "the source box does not lie in the image");
+  }
+  cinfo.out_color_space = JCS_EXT_RGBX;
+  cinfo.scale_num = static_cast<unsigned>(choose_scale(params));
+  cinfo.scale_denom = 8;
+  cinfo.do_fancy_upsampling = params.has(kFancyUpsampling) ? TRUE : FALSE;
+  session.outcome->scale_num = static_cast<int>(cinfo.scale_num);
+  const char* refused = stream_rows(cinfo, params, out, scratch, *session.outcome);
+  if (refused) leave(&session, Status::kUnsupported, refused);
+}
+
+bool admissible(const uint8_t* data, size_t size, Outcome& outcome) {
+  Frame frame;
+  if (!read_frame(data, size, frame)) {
+    outcome.fail(Status::kCorrupt, "no JPEG frame header");
+    return false;
+  }
+  if (!frame.supported()) {
+    outcome.fail(Status::kUnsupported, "this kind of JPEG is not decoded natively");
+    return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+void decode_jpeg(const uint8_t* data, size_t size, const Params& params, uint8_t* out, Scratch& scratch,
+                 Outcome& outcome) noexcept {
+  outcome = Outcome{};
+  outcome.start_ns = monotonic_ns();
+  if (admissible(data, size, outcome)) {
+    scratch.arena.reset();
+    Session session;
+    prepare(session, params, size, scratch, outcome);
+    try {
+      if (setjmp(session.escape) == 0) run(session, data, size, out, scratch);
+    } catch (const std::bad_alloc&) {
+      outcome.fail(Status::kLimit, "out of memory");
+    }
+    // The arena owns all that libjpeg allocated and takes it back at the next image: nothing to destroy.
+  }
+  outcome.end_ns = monotonic_ns();
+}
+
+}  // namespace beyond

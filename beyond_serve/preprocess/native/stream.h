@@ -1,0 +1,23 @@
+// Decoded rows go straight into the horizontal pass and, as soon as enough are there, into the vertical one.
+#pragma once
+
+#include <cstddef>
+#include <cstdio>
+
+extern "C" {
+#include <jpeglib.h>
+}
+
+#include "params.h"
+#include "region.h"
+#include "scratch.h"
+
+namespace beyond {
+
+// Starts the decompressor, whose header has been read and whose options are set, and reads what the region
+// needs. Returns why this image is left to others, or nullptr. libjpeg's errors leave by longjmp: no object
+// with a destructor lives here.
+const char* stream_rows(jpeg_decompress_struct& cinfo, const Params& params, uint8_t* out, Scratch& scratch,
+                        Outcome& outcome);
+
+}  // namespace beyond
