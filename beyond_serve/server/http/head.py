@@ -1,0 +1,82 @@
+"""What RFC 9112 forbids in a request's head and llhttp lets pass.
+
+llhttp refuses by itself: bare LF and bare CR, folded lines, space before the colon, control characters,
+two lengths, length beside chunked, signed or listed lengths, an unfinished transfer coding, unknown
+methods. tests/server/http/test_smuggling.py pins both lists with raw bytes.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from beyond_serve.server.http.refusal import Refusal
+
+_HOST = re.compile(rb"[A-Za-z0-9._~%!$&'()*+,;=:\[\]-]*")
+_BODY_CODE = "invalid_request"
+
+
+def check_head(
+    method: str, target: str, headers: dict[bytes, bytes], version: str, *, host_repeated: bool
+) -> Refusal | None:
+    """Refuse a head that must not be acted on; the connection's framing cannot be trusted after it.
+
+    Args:
+        headers: by lower-case name; values may have white space around them.
+        version: "1.1", as llhttp read it; "0.9" for a request line without one.
+        host_repeated: more than one Host line came.
+    """
+    if version not in ("1.1", "1.0"):
+        return Refusal(505, _BODY_CODE, f"HTTP/{version} is not spoken here", "use HTTP/1.1")
+    if method == "CONNECT":
+        return Refusal(
+            501, _BODY_CODE, "this server is no proxy", "send the request to the model's server itself"
+        )
+    if target[:1] != "/" and not (target == "*" and method == "OPTIONS"):
+        return _bad("the request's target is no path", "it must begin with '/'")
+    if "#" in target:
+        return _bad("the request's target holds a fragment", "encode '#' as %23")
+    return _check_host(headers, version, repeated=host_repeated) or _check_framing(headers, version)
+
+
+def origin_form(target: str) -> str:
+    """Path and query of a target that may name scheme and host too, which RFC 9112 wants understood."""
+    if target[:1] == "/":
+        return target
+    scheme, mark, rest = target.partition("://")
+    if not mark or scheme.lower() not in ("http", "https"):
+        return target
+    end = min((at for at in (rest.find("/"), rest.find("?"), rest.find("#")) if at >= 0), default=len(rest))
+    path = rest[end:]
+    return path if path[:1] == "/" else "/" + path
+
+
+def _check_host(headers: dict[bytes, bytes], version: str, *, repeated: bool) -> Refusal | None:
+    host = headers.get(b"host")
+    if host is None:
+        return None if version == "1.0" else _bad("the Host header is missing", "HTTP/1.1 requires it")
+    if repeated or not _is_host(host):
+        return _bad("the Host header is not one host", "send exactly one, as host:port")
+    return None
+
+
+@lru_cache(maxsize=256)
+def _is_host(value: bytes) -> bool:
+    return _HOST.fullmatch(value.strip(b" \t")) is not None
+
+
+def _check_framing(headers: dict[bytes, bytes], version: str) -> Refusal | None:
+    coding = headers.get(b"transfer-encoding")
+    if coding is not None:
+        if version == "1.0":
+            return _bad("Transfer-Encoding in an HTTP/1.0 request", "use HTTP/1.1 or Content-Length")
+        if coding.strip(b" \t").lower() != b"chunked":
+            return Refusal(501, _BODY_CODE, "unknown transfer coding", "the only one understood is 'chunked'")
+    expected = headers.get(b"expect")
+    if expected is not None and expected.strip(b" \t").lower() != b"100-continue":
+        return Refusal(417, _BODY_CODE, "unknown expectation", "the only one understood is '100-continue'")
+    return None
+
+
+def _bad(message: str, hint: str) -> Refusal:
+    return Refusal(400, _BODY_CODE, message, hint)
