@@ -52,6 +52,20 @@ def stored_box(box: Box, width: int, height: int, orientation: int) -> Box:
     return (top, left, bottom, right) if turn.swap else (left, top, right, bottom)
 
 
+def upright_box(box: Box, width: int, height: int, orientation: int) -> Box:
+    """The inverse of `stored_box`; width x height is the stored size."""
+    left, top, right, bottom = box
+    turn = _TURNS[orientation]
+    if turn.swap:
+        left, top, right, bottom = top, left, bottom, right
+        width, height = height, width
+    if turn.mirror_x:
+        left, right = width - right, width - left
+    if turn.mirror_y:
+        top, bottom = height - bottom, height - top
+    return left, top, right, bottom
+
+
 def upright_view(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     """A view of `pixels` [H, W] or [H, W, C] with the orientation applied; copies nothing."""
     turn = _TURNS[orientation]

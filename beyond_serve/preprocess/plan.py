@@ -6,12 +6,12 @@ resized image is smaller), uint8 RGB. Normalisation is declared here and done in
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Literal
 
 from beyond_serve.errors import ConfigError
-from beyond_serve.preprocess.orientation import Box, stored_box, upright_size
+from beyond_serve.preprocess.orientation import Box, stored_box, upright_box, upright_size
 
 Fidelity = Literal["exact", "fast"]
 """exact: Pillow's own pixels within one level. fast: a cheaper decode and resize, close to them."""
@@ -158,7 +158,8 @@ class Geometry:
         orientation: EXIF orientation, 1 to 8.
         upright_box: source region in the upright image.
         upright_size: (width, height) of what the region becomes.
-        place: (left, top) of it in the output; all outside is black.
+        start: (left, top) of the crop in the resized upright image.
+        place: (left, top) of what the region becomes in the output; all outside is black.
         resized: (width, height) of the whole upright image after resizing; never materialised.
     """
 
@@ -166,6 +167,7 @@ class Geometry:
     orientation: int
     upright_box: Box
     upright_size: tuple[int, int]
+    start: tuple[int, int]
     place: tuple[int, int]
     resized: tuple[int, int]
 
@@ -179,6 +181,16 @@ class Geometry:
     def size(self) -> tuple[int, int]:
         """(width, height) of what `box` becomes before it is turned upright."""
         return upright_size(*self.upright_size, self.orientation)
+
+    def reduced(self, denominator: int) -> Geometry:
+        """The same crop out of an image that the decoder shrank: ceil(edge / denominator) each, with pixel
+        (x, y) covering denominator * (x, y) onwards."""
+        if denominator == 1:
+            return self
+        width, height = -(-self.stored[0] // denominator), -(-self.stored[1] // denominator)
+        left, top, right, bottom = (edge / denominator for edge in self.box)
+        box = upright_box((left, top, right, bottom), width, height, self.orientation)
+        return replace(self, stored=(width, height), upright_box=box)
 
 
 def geometry(plan: PreprocessPlan, width: int, height: int, orientation: int = 1) -> Geometry:
@@ -195,7 +207,9 @@ def geometry(plan: PreprocessPlan, width: int, height: int, orientation: int = 1
         (left + columns) * upright_width / resized[0],
         (top + rows) * upright_height / resized[1],
     )
-    return Geometry((width, height), orientation, box, (columns, rows), (place_left, place_top), resized)
+    return Geometry(
+        (width, height), orientation, box, (columns, rows), (left, top), (place_left, place_top), resized
+    )
 
 
 def _crop_axis(length: int, crop: int, rounding: CropRounding) -> tuple[int, int, int]:

@@ -112,7 +112,8 @@ def _interpolation(content: dict[str, Any], kind: str) -> Interpolation:
 def _normalization(content: dict[str, Any]) -> Normalization:
     scale = float(content.get("rescale_factor") or 1 / 255) if content.get("do_rescale", True) else 1.0
     mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
-    if content.get("do_normalize", True):
+    # MobileViT's processor has neither key and normalises nothing.
+    if content.get("do_normalize", "image_mean" in content):
         if "image_mean" not in content or "image_std" not in content:
             raise ValueError("do_normalize without image_mean and image_std")
         mean, std = _three(content["image_mean"]), _three(content["image_std"])

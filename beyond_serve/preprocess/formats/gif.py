@@ -34,7 +34,7 @@ def _first_frame(data: bytes, position: int, length: int) -> tuple[int, bool]:
     """(offset of the first image descriptor, whether an application extension asks for a loop)."""
     animated = False
     budget = MAX_SEGMENTS
-    while position < length and budget:
+    while position < length and budget > 0:
         kind = data[position]
         if kind == _IMAGE:
             return position, animated
@@ -44,11 +44,11 @@ def _first_frame(data: bytes, position: int, length: int) -> tuple[int, bool]:
             raise broken("GIF", f"an unknown block {kind:02X}", position)
         animated = animated or data.startswith(b"NETSCAPE2.0", position + 3)
         position += 2
-        while budget and position < length and data[position]:
+        while budget > 0 and position < length and data[position]:
             position += 1 + data[position]
             budget -= 1
         position += 1
         budget -= 1
-    if not budget:
+    if budget <= 0:
         raise broken("GIF", f"no frame within the first {MAX_SEGMENTS} blocks", position)
     raise truncated("GIF", "blocks, before the first frame", length)
