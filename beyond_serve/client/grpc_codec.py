@@ -1,0 +1,232 @@
+"""The gRPC wire, without a channel: messages of requests, and what answers and statuses mean."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import grpc
+import numpy as np
+from numpy.typing import NDArray
+
+from beyond_serve import errors
+from beyond_serve.client.endpoint import Endpoint
+from beyond_serve.client.errors import (
+    CallFailed,
+    ServerUnreachableError,
+    UnexpectedReplyError,
+    error_of_code,
+    parse_retry_after,
+)
+from beyond_serve.client.results import (
+    ClassScore,
+    ModelMetadata,
+    ModelStatus,
+    Prediction,
+    TensorMetadata,
+    TraceReport,
+)
+from beyond_serve.client.transport import output_array
+from beyond_serve.errors import BeyondError
+from beyond_serve.wire.bytes_tensor import decode_bytes, encode_bytes
+from beyond_serve.wire.messages import ModelInferRequest
+from beyond_serve.wire.oip import InferRequest
+from beyond_serve.wire.raw_tensor import decode_raw, encode_raw
+
+IMAGE_INPUT = "image"
+"""The BYTES input of a model that takes encoded images."""
+
+
+def infer_message(request: InferRequest) -> Any:
+    """The request with every tensor in its raw form."""
+    message = ModelInferRequest(model_name=request.model)
+    _set_parameters(message.parameters, request.parameters)
+    for tensor in request.inputs:
+        assert isinstance(tensor.data, list | np.ndarray)
+        message.inputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
+        message.raw_input_contents.append(bytes(encode_raw(tensor.data)))
+    for output in request.outputs:
+        message.outputs.add(name=output.name)
+    return message
+
+
+def predict_message(
+    model: str, scores: str, images: Sequence[bytes], top_k: int, parameters: Mapping[str, int]
+) -> Any:
+    """A request for the best `top_k` classes of output `scores`, by the classification extension."""
+    message = ModelInferRequest(model_name=model)
+    _set_parameters(message.parameters, parameters)
+    message.inputs.add(name=IMAGE_INPUT, datatype="BYTES", shape=[len(images)])
+    message.raw_input_contents.append(encode_bytes(images))
+    message.outputs.add(name=scores).parameters["classification"].int64_param = top_k
+    return message
+
+
+def _set_parameters(target: Any, parameters: Mapping[str, int]) -> None:
+    for name, value in parameters.items():
+        target[name].int64_param = value
+
+
+def predictions_of(
+    answer: Any, count: int, trace: TraceReport | None, url: str
+) -> list[Prediction | BeyondError]:
+    """The results of `count` images out of a BYTES output [count, k] of `value:index[:label]`."""
+    try:
+        (raw,) = answer.raw_output_contents
+        rows, width = answer.outputs[0].shape
+        if rows != count:
+            raise ValueError(f"{rows} results for {count} images")
+        classes = [_class_score(text.decode()) for text in decode_bytes(raw, rows * width, "the scores")]
+    except (BeyondError, ValueError) as error:
+        raise _unreadable(url, error) from error
+    return [
+        Prediction(answer.model_name, tuple(classes[row * width : (row + 1) * width]), trace)
+        for row in range(count)
+    ]
+
+
+def _class_score(text: str) -> ClassScore:
+    score, index, *label = text.split(":", 2)
+    return ClassScore(label[0] if label else None, int(index), float(score))
+
+
+def outputs_of(answer: Any, url: str) -> dict[str, NDArray[Any]]:
+    """The tensors of an inference answer; numeric ones are read-only views of it."""
+    try:
+        return {
+            tensor.name: output_array(
+                decode_raw(raw, tensor.datatype, tuple(tensor.shape), f"output '{tensor.name}'"),
+                tuple(tensor.shape),
+            )
+            for tensor, raw in zip(answer.outputs, answer.raw_output_contents, strict=True)
+        }
+    except (BeyondError, ValueError) as error:
+        raise _unreadable(url, error) from error
+
+
+def _unreadable(url: str, error: Exception) -> UnexpectedReplyError:
+    return UnexpectedReplyError(
+        f"the answer of {url} cannot be read: {error}", "check that the URL is a beyond-serve server"
+    )
+
+
+def metadata_of(answer: Any) -> ModelMetadata:
+    return ModelMetadata(
+        name=answer.name,
+        versions=tuple(answer.versions),
+        platform=answer.platform,
+        inputs=_tensors_metadata(answer.inputs),
+        outputs=_tensors_metadata(answer.outputs),
+    )
+
+
+def _tensors_metadata(tensors: Iterable[Any]) -> tuple[TensorMetadata, ...]:
+    return tuple(TensorMetadata(tensor.name, tensor.datatype, tuple(tensor.shape)) for tensor in tensors)
+
+
+def models_of(answer: Any) -> list[ModelStatus]:
+    return [ModelStatus(model.name, model.version, model.state, model.reason) for model in answer.models]
+
+
+def statistics_of(answer: Any, name: str, url: str) -> dict[str, Any]:
+    if not answer.model_stats:
+        raise UnexpectedReplyError(f"{url} answered no statistics for '{name}'")
+    return message_dict(answer.model_stats[0])
+
+
+def message_dict(message: Any) -> dict[str, Any]:
+    """A message as the HTTP transport's JSON has it: every field present, whole numbers as numbers.
+
+    protobuf's own json_format writes 64-bit numbers as strings.
+    """
+    return {field.name: _value(field, getattr(message, field.name)) for field in message.DESCRIPTOR.fields}
+
+
+def _value(field: Any, value: Any) -> Any:
+    if field.message_type is None:
+        return list(value) if field.is_repeated else value
+    if field.message_type.GetOptions().map_entry:
+        return {key: message_dict(entry) for key, entry in value.items()}
+    return [message_dict(item) for item in value] if field.is_repeated else message_dict(value)
+
+
+_DURATION = re.compile(r"\s*([^;,\s]+);dur=([0-9.]+)")
+
+
+def parse_server_timing(text: str) -> TraceReport | None:
+    """The trace out of a `server-timing` field (milliseconds); None if it holds no total."""
+    stages_us = {}
+    for entry in text.split(","):
+        match = _DURATION.match(entry)
+        if match:
+            stages_us[match[1]] = round(float(match[2]) * 1000, 3)
+    total_us = stages_us.pop("total", None)
+    if total_us is None:
+        return None
+    return TraceReport(total_us, stages_us, round(total_us - sum(stages_us.values()), 3))
+
+
+# gRPC's own words for a connection that failed; the server's messages have none of them.
+_NO_CONNECTION = re.compile(
+    r"connect|socket|handshake|goaway|dns|reset|broken pipe|transport|stream removed|ssl|end of file|\beof\b",
+    re.IGNORECASE,
+)
+_TLS = re.compile(r"ssl|tls|handshake|certificate", re.IGNORECASE)
+_BROKEN_IMAGE = re.compile(r"truncated|broken|decoded|its content|preprocessed|scans; ")
+_NO_IMAGE = re.compile(r"^the (body|JPEG|PNG|WebP|GIF|BMP|image) .*(served|no image|empty|ends|holds)")
+
+_BY_STATUS: dict[grpc.StatusCode, type[BeyondError]] = {
+    grpc.StatusCode.INVALID_ARGUMENT: errors.InvalidRequestError,
+    grpc.StatusCode.UNAUTHENTICATED: errors.UnauthorizedError,
+    grpc.StatusCode.NOT_FOUND: errors.ModelNotFoundError,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: errors.PayloadTooLargeError,
+    grpc.StatusCode.DEADLINE_EXCEEDED: errors.DeadlineExceededError,
+    grpc.StatusCode.UNAVAILABLE: errors.ShuttingDownError,
+    grpc.StatusCode.INTERNAL: errors.EngineError,
+    grpc.StatusCode.UNIMPLEMENTED: errors.InvalidRequestError,
+}
+
+
+def failure_of(
+    status: grpc.StatusCode, message: str, trailing: Mapping[str, str], endpoint: Endpoint
+) -> Exception:
+    """What a call that ended with `status` raises.
+
+    Several classes share a status. The trailing metadata's `error-code` tells them apart if the server
+    sends it; the words of the message do otherwise.
+    """
+    retry_after_s = parse_retry_after(trailing.get("retry-after"))
+    code = trailing.get("error-code")
+    if code is not None:
+        return CallFailed(error_of_code(code, message, None, retry_after_s), retry_after_s)
+    if status is grpc.StatusCode.UNAVAILABLE and _NO_CONNECTION.search(message):
+        return unreachable(endpoint, message)
+    if status not in _BY_STATUS:
+        return UnexpectedReplyError(f"{endpoint.url} answered {status.name}: {message}")
+    kind = _kind(status, message, refused_for_now=retry_after_s is not None)
+    return CallFailed(error_of_code(kind.code, message, None, retry_after_s), retry_after_s)
+
+
+def _kind(status: grpc.StatusCode, message: str, *, refused_for_now: bool) -> type[BeyondError]:
+    if status is grpc.StatusCode.INVALID_ARGUMENT:
+        if _BROKEN_IMAGE.search(message):
+            return errors.ImageDecodeError
+        if _NO_IMAGE.search(message):
+            return errors.UnsupportedImageError
+    if status is grpc.StatusCode.RESOURCE_EXHAUSTED and (refused_for_now or "queue is full" in message):
+        return errors.QueueFullError
+    if status is grpc.StatusCode.UNAVAILABLE and "instance" in message:
+        return errors.InstanceLostError
+    return _BY_STATUS[status]
+
+
+def unreachable(endpoint: Endpoint, reason: str) -> ServerUnreachableError:
+    """No connection; `reason` is the transport's own words."""
+    if endpoint.is_secure and _TLS.search(reason):
+        hint = (
+            "check that the server speaks TLS, and pass verify='path/to/ca.pem' if its authority is private"
+        )
+    else:
+        hint = "check that the server runs there and listens on this address and port"
+    return ServerUnreachableError(f"cannot reach {endpoint.url}: {reason}", hint)
