@@ -20,6 +20,7 @@ class Body:
         self.start()
 
     def start(self, *, chunked: bool = False, discarded: bool = False) -> None:
+        """Forget what came and expect another kind of body than the plain one."""
         self._parts.clear()
         self._buffer = bytearray()
         self._chunked = chunked
@@ -37,16 +38,13 @@ class Body:
             self._parts.append(data)
 
     def take(self) -> bytes:
-        """The body, all of which has arrived. It is the caller's from now on."""
+        """The body, all of which has arrived. It is the caller's from now on, and the next one may start."""
         parts = self._parts
         if len(parts) == 1:
+            self.received_bytes = 0
             return parts.pop()
-        if self._chunked:
-            body = bytes(self._buffer)
-            self._buffer = bytearray()
-            return body
-        body = b"".join(parts)
-        parts.clear()
+        body = bytes(self._buffer) if self._chunked else b"".join(parts)
+        self.start()
         return body
 
     def is_mostly_framing(self, fed_bytes: int, allowed_bytes: int) -> bool:

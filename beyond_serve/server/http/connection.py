@@ -145,17 +145,18 @@ class Connection(asyncio.Protocol):
     ) -> int:
         if self._lost:
             return monotonic_ns()
-        keep = exchange.keep_alive and not self._is_last()
+        server = self._server
+        keep = exchange.keep_alive and not ((self._eof or server.stopping) and self._is_last())
         connection = CLOSE if not keep else KEEP_1_0 if exchange.http_1_0 else KEEP
-        date = self._server.date
-        if len(body) >= LARGE_BODY_BYTES and exchange.method != "HEAD":
-            head = encode_reply(status, body, content_type, headers, connection, date, omit_body=True)
-            self._transport.writelines((head, body))
+        without_body = exchange.method == "HEAD"
+        apart = not without_body and len(body) >= LARGE_BODY_BYTES
+        reply = encode_reply(
+            status, body, content_type, headers, connection, server.date, without_body or apart
+        )
+        if apart:
+            self._transport.writelines((reply, body))
         else:
-            omit_body = exchange.method == "HEAD"
-            self._transport.write(
-                encode_reply(status, body, content_type, headers, connection, date, omit_body=omit_body)
-            )
+            self._transport.write(reply)
         self._since_ns = now_ns = monotonic_ns()
         self._exchange = None
         if not keep:
@@ -234,10 +235,10 @@ class Connection(asyncio.Protocol):
                 exchange.respond(http_status(error), encode(error), headers=http_headers(error))
 
     def _is_last(self) -> bool:
-        """Whether the answer being written is the connection's last."""
+        """Whether, with no more input or draining, the answer being written is the connection's last."""
         if self._reader.completed:
             return False
-        return self._eof or (self._server.stopping and self._reader.stage in (Stage.IDLE, Stage.STOPPED))
+        return self._eof or self._reader.stage not in (Stage.HEAD, Stage.BODY)
 
     def _end(self, *, linger: bool) -> None:
         """Close behind the last answer."""

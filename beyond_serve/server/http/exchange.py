@@ -70,7 +70,6 @@ class RequestHead:
         method: str,
         target: str,
         raw_headers: dict[bytes, bytes],
-        *,
         http_1_0: bool = False,
         keep_alive: bool = True,
     ) -> None:
@@ -139,11 +138,10 @@ class Exchange(RequestHead):
         method: str,
         target: str,
         raw_headers: dict[bytes, bytes],
-        *,
         http_1_0: bool = False,
         keep_alive: bool = True,
     ) -> None:
-        super().__init__(method, target, raw_headers, http_1_0=http_1_0, keep_alive=keep_alive)
+        RequestHead.__init__(self, method, target, raw_headers, http_1_0, keep_alive)
         self._port: ReplyPort | None = port
         self.body = b""
         self.started_ns = 0

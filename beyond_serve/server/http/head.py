@@ -13,7 +13,7 @@ from functools import lru_cache
 from beyond_serve.server.http.refusal import Refusal
 
 _HOST = re.compile(rb"[A-Za-z0-9._~%!$&'()*+,;=:\[\]-]*")
-_BODY_CODE = "invalid_request"
+_CODE = "invalid_request"
 
 
 def check_head(
@@ -26,17 +26,22 @@ def check_head(
         version: "1.1", as llhttp read it; "0.9" for a request line without one.
         host_repeated: more than one Host line came.
     """
-    if version not in ("1.1", "1.0"):
-        return Refusal(505, _BODY_CODE, f"HTTP/{version} is not spoken here", "use HTTP/1.1")
-    if method == "CONNECT":
-        return Refusal(
-            501, _BODY_CODE, "this server is no proxy", "send the request to the model's server itself"
-        )
-    if target[:1] != "/" and not (target == "*" and method == "OPTIONS"):
-        return _bad("the request's target is no path", "it must begin with '/'")
-    if "#" in target:
-        return _bad("the request's target holds a fragment", "encode '#' as %23")
-    return _check_host(headers, version, repeated=host_repeated) or _check_framing(headers, version)
+    # One function without further calls for a request that is in order: it runs for every one.
+    if target[:1] != "/" or "#" in target or method == "CONNECT":
+        refusal = _check_target(method, target)
+        if refusal is not None:
+            return refusal
+    host = headers.get(b"host")
+    if version != "1.1":
+        if version != "1.0":
+            return Refusal(505, _CODE, f"HTTP/{version} is not spoken here", "use HTTP/1.1")
+    elif host is None:
+        return _bad("the Host header is missing", "HTTP/1.1 requires it")
+    if host_repeated or (host is not None and not _is_host(host)):
+        return _bad("the Host header is not one host", "send exactly one, as host:port")
+    if b"transfer-encoding" in headers or b"expect" in headers:
+        return _check_body_headers(headers, version)
+    return None
 
 
 def origin_form(target: str) -> str:
@@ -51,13 +56,14 @@ def origin_form(target: str) -> str:
     return path if path[:1] == "/" else "/" + path
 
 
-def _check_host(headers: dict[bytes, bytes], version: str, *, repeated: bool) -> Refusal | None:
-    host = headers.get(b"host")
-    if host is None:
-        return None if version == "1.0" else _bad("the Host header is missing", "HTTP/1.1 requires it")
-    if repeated or not _is_host(host):
-        return _bad("the Host header is not one host", "send exactly one, as host:port")
-    return None
+def _check_target(method: str, target: str) -> Refusal | None:
+    if method == "CONNECT":
+        return Refusal(501, _CODE, "this server is no proxy", "send the request to the model's server itself")
+    if "#" in target:
+        return _bad("the request's target holds a fragment", "encode '#' as %23")
+    if target == "*" and method == "OPTIONS":
+        return None
+    return _bad("the request's target is no path", "it must begin with '/'")
 
 
 @lru_cache(maxsize=256)
@@ -65,18 +71,18 @@ def _is_host(value: bytes) -> bool:
     return _HOST.fullmatch(value.strip(b" \t")) is not None
 
 
-def _check_framing(headers: dict[bytes, bytes], version: str) -> Refusal | None:
+def _check_body_headers(headers: dict[bytes, bytes], version: str) -> Refusal | None:
     coding = headers.get(b"transfer-encoding")
     if coding is not None:
         if version == "1.0":
             return _bad("Transfer-Encoding in an HTTP/1.0 request", "use HTTP/1.1 or Content-Length")
         if coding.strip(b" \t").lower() != b"chunked":
-            return Refusal(501, _BODY_CODE, "unknown transfer coding", "the only one understood is 'chunked'")
+            return Refusal(501, _CODE, "unknown transfer coding", "the only one understood is 'chunked'")
     expected = headers.get(b"expect")
     if expected is not None and expected.strip(b" \t").lower() != b"100-continue":
-        return Refusal(417, _BODY_CODE, "unknown expectation", "the only one understood is '100-continue'")
+        return Refusal(417, _CODE, "unknown expectation", "the only one understood is '100-continue'")
     return None
 
 
 def _bad(message: str, hint: str) -> Refusal:
-    return Refusal(400, _BODY_CODE, message, hint)
+    return Refusal(400, _CODE, message, hint)

@@ -52,6 +52,7 @@ class RequestReader:
     __slots__ = (
         "_body",
         "_exchange",
+        "_fed_bytes",
         "_gate",
         "_head_bytes",
         "_headers",
@@ -76,6 +77,7 @@ class RequestReader:
         self._gate = gate
         self._parser = HttpRequestParser(self)
         self._now_ns = 0
+        self._fed_bytes = 0
         self._started_ns = 0
         self._resumed_ns = 0
         self._target = b""
@@ -98,6 +100,7 @@ class RequestReader:
     def feed(self, data: bytes, now_ns: int) -> None:
         """Take what was read at `now_ns`. Must not be called once STOPPED."""
         self._now_ns = now_ns
+        self._fed_bytes = len(data)
         try:
             try:
                 self._parser.feed_data(data)
@@ -109,8 +112,8 @@ class RequestReader:
             return
         stage = self.stage
         if stage is _HEAD:
-            self._check_unfinished_head(len(data))
-        elif stage is _BODY and self._body.is_mostly_framing(len(data), self._limits.max_header_bytes):
+            self._check_unfinished_head()
+        elif stage is _BODY and self._body.is_mostly_framing(self._fed_bytes, self._limits.max_header_bytes):
             self.refuse(_bad("the chunked body is mostly framing", "send larger chunks"))
 
     def refuse(self, refusal: Refusal) -> None:
@@ -143,12 +146,12 @@ class RequestReader:
             hint = "this port speaks HTTP/1.1, not HTTP/2"
         self.refuse(_bad(f"malformed HTTP: {str(error).rstrip('.') or 'no request'}", hint))
 
-    def _check_unfinished_head(self, fed_bytes: int) -> None:
+    def _check_unfinished_head(self) -> None:
         if self._head_bytes < 0:
             # Earlier requests may lie in the piece of input where this one began.
             self._head_bytes = _size(self._target, self._headers or {})
         else:
-            self._head_bytes += fed_bytes
+            self._head_bytes += self._fed_bytes
         if self._head_bytes > self._limits.max_header_bytes:
             self.refuse(self._head_too_large())
 
@@ -188,17 +191,18 @@ class RequestReader:
         parser = self._parser
         method = parser.get_method().decode("ascii")
         version = parser.get_http_version()
-        target = origin_form(self._target.decode("latin-1"))
-        exchange = Exchange(self._port, method, target, headers)
+        target = self._target.decode("latin-1")
+        if target[:1] != "/":
+            target = origin_form(target)
+        exchange = Exchange(self._port, method, target, headers, version == "1.0", parser.should_keep_alive())
         exchange.started_ns = self._started_ns
-        exchange.http_1_0 = version == "1.0"
-        exchange.keep_alive = parser.should_keep_alive()
         self._exchange = exchange
         self.stage = _BODY
         self.since_ns = self._now_ns
-        self._body.start()
         refusal = check_head(method, target, headers, version, host_repeated=self._host_repeated)
-        if refusal is None and _size(self._target, headers) > self._limits.max_header_bytes:
+        # Only a large piece of input can hold a large head that no check of unfinished ones has seen.
+        most = self._limits.max_header_bytes
+        if refusal is None and self._fed_bytes > most and _size(self._target, headers) > most:
             refusal = self._head_too_large()
         if refusal is not None:
             self.refuse(refusal)
@@ -231,17 +235,20 @@ class RequestReader:
         """Decide whether the body is read; asked once per request, before any of it is."""
         length = int(headers.get(b"content-length", b"0"))
         chunked = b"transfer-encoding" in headers
+        expects = b"expect" in headers
         refusal = self._gate(exchange) if self._gate is not None else None
         if refusal is None and length > self._limits.max_body_bytes:
             refusal = self._body_too_large()
         if refusal is not None:
-            if chunked or length > self._limits.max_discarded_bytes or (length and b"expect" in headers):
+            if chunked or length > self._limits.max_discarded_bytes or (length and expects):
                 self.refuse(refusal)
                 raise _Stop
             exchange.refusal = refusal
-        if chunked or refusal is not None:
-            self._body.start(chunked=chunked, discarded=refusal is not None)
-        self.wants_continue = b"expect" in headers and not exchange.http_1_0 and (chunked or length > 0)
+            self._body.start(discarded=True)
+        elif chunked:
+            self._body.start(chunked=True)
+        if expects and not exchange.http_1_0:
+            self.wants_continue = chunked or length > 0
 
     def _body_too_large(self) -> Refusal:
         most = self._limits.max_body_bytes

@@ -22,7 +22,6 @@ def encode_reply(
     headers: Sequence[tuple[str, str]],
     connection: bytes,
     date: bytes,
-    *,
     omit_body: bool = False,
 ) -> bytes:
     """A whole answer.
