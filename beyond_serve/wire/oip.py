@@ -14,8 +14,6 @@ from beyond_serve.wire.datatypes import TensorData
 Parameters = Mapping[str, Any]
 """Values are bool, int, float or str, as JSON or gRPC's InferParameter had them."""
 
-_NO_PARAMETERS: Parameters = {}
-
 
 class RegionSlice(NamedTuple):
     """Bytes of a registered shared memory region, where a tensor lies or shall be written."""
@@ -39,7 +37,7 @@ class InferInput:
     datatype: str
     shape: tuple[int, ...]
     data: TensorData | bytes | memoryview | RegionSlice
-    parameters: Parameters = field(default=_NO_PARAMETERS)
+    parameters: Parameters = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +71,7 @@ class InferRequest:
     id: str
     inputs: tuple[InferInput, ...]
     outputs: tuple[RequestedOutput, ...] = ()
-    parameters: Parameters = field(default=_NO_PARAMETERS)
+    parameters: Parameters = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +82,7 @@ class OutputTensor:
     datatype: str
     shape: tuple[int, ...]
     data: TensorData | None
-    parameters: Parameters = field(default=_NO_PARAMETERS)
+    parameters: Parameters = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,4 +91,4 @@ class InferResponse:
     version: str
     id: str
     outputs: tuple[OutputTensor, ...]
-    parameters: Parameters = field(default=_NO_PARAMETERS)
+    parameters: Parameters = field(default_factory=dict)
