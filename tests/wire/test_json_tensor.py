@@ -31,7 +31,7 @@ def test_integers_keep_their_range(datatype: str) -> None:
     assert text(encode_json(array, "t")) == [limits.min, limits.max]
     for value in (int(limits.min) - 1, int(limits.max) + 1):
         # orjson reads what is beyond 64 bits as a float.
-        with pytest.raises(InvalidRequestError, match="out of .* range|a fraction"):
+        with pytest.raises(InvalidRequestError, match=r"out of .* range|a fraction"):
             decode_json([orjson.loads(str(value))], datatype, (1,), "t")
 
 

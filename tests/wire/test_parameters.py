@@ -21,7 +21,7 @@ def test_an_integer_is_an_integer(value: object) -> None:
 
 @pytest.mark.parametrize("value", [0, 1, "true", None])
 def test_a_flag_is_a_boolean(value: object) -> None:
-    with pytest.raises(InvalidRequestError, match="parameter .n. is"):
+    with pytest.raises(InvalidRequestError, match=r"parameter .n. is"):
         flag_parameter({"n": value}, "n", "t")
 
 
