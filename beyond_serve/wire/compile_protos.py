@@ -30,7 +30,7 @@ def compile_protos(folder: Path = FOLDER) -> bytes:
     Raises:
         RuntimeError: protoc refused the files; its own words are on stderr.
     """
-    from grpc_tools import protoc  # imported late: no dependency of the server
+    from grpc_tools import protoc  # type: ignore[import-untyped]  # no dependency of the server
 
     with tempfile.TemporaryDirectory() as scratch:
         compiled = Path(scratch, "set.binpb")
