@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import ceil, floor
 
 import numpy as np
+import PIL
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -13,6 +14,8 @@ from beyond_serve.preprocess.orientation import Box, stored_box, upright_size, u
 from beyond_serve.preprocess.plan import Geometry, Interpolation
 
 Pixels = NDArray[np.uint8]
+
+_PILLOW_MAJOR = int(PIL.__version__.split(".")[0])
 
 _FILTERS = {
     Interpolation.NEAREST: (Image.Resampling.NEAREST, 0.0),
@@ -34,8 +37,9 @@ def resample_exact(
 ) -> None:
     """What Pillow makes of turning the whole image upright, resizing it and cutting the crop out.
 
-    Equal to that within one level; only the region that shows, and the margin that the filter reaches
-    into, is touched. The order of Pillow's two passes is kept by turning the region before resizing it.
+    Equal to that within one level (two where enlarging puts values exactly between levels: Pillow holds a
+    box in single precision). Only the region that shows, and the margin that the filter reaches into, is
+    touched. The order of Pillow's two passes is kept, and the region is turned before they run.
 
     Args:
         source: the image as stored: uint8 [H, W, 3] or [H, W], or Pillow's, of any mode.
@@ -47,12 +51,6 @@ def resample_exact(
         place(_nearest(pixels, geometry), geometry, out)
         return
     kernel, support = _FILTERS[interpolation]
-    if _whole_is_cheap(geometry):
-        width, height = upright_size(*geometry.stored, geometry.orientation)
-        (left, top), (columns, rows) = geometry.start, geometry.upright_size
-        whole = _upright_region(source, (0, 0, width, height), geometry).resize(geometry.resized, kernel)
-        place(np.asarray(whole)[top : top + rows, left : left + columns], geometry, out)
-        return
     bounds = _reach(geometry, support)
     region = _upright_region(source, bounds, geometry)
     left, top, right, bottom = geometry.upright_box
@@ -63,7 +61,10 @@ def resample_exact(
         min(right - bounds[0], region.width),
         min(bottom - bounds[1], region.height),
     )
-    resized = region.resize(geometry.upright_size, kernel, box, reducing_gap)
+    if reducing_gap is None:
+        resized = _two_passes(region, geometry.upright_size, kernel, box, _vertical_first(geometry))
+    else:
+        resized = region.resize(geometry.upright_size, kernel, box, reducing_gap)
     place(np.asarray(resized), geometry, out)
 
 
@@ -77,16 +78,30 @@ def place(pixels: Pixels, geometry: Geometry, out: Pixels) -> None:
     out[...] = pixels if pixels.ndim == 3 else pixels[:, :, None]
 
 
-def _whole_is_cheap(geometry: Geometry) -> bool:
-    """Whether to resize all of the image after all: a small one that is enlarged.
+def _vertical_first(geometry: Geometry) -> bool:
+    """Which of its two passes Pillow would run first on the whole image.
 
-    Pillow holds a box in single precision. When enlarging, many values lie exactly between two levels, and
-    that error turns them the other way in both passes: two levels off where the filter is not at fault.
+    It rounds and clips between them, so the order shows: by more than ten levels where the filter
+    overshoots. Up to Pillow 12 the first is always the horizontal one (libImaging/Resample.c). The rule of
+    13 was found by experiment: it held for each of 1480 random sizes that told the two orders apart.
     """
+    if _PILLOW_MAJOR < 13:
+        return False
     width, height = upright_size(*geometry.stored, geometry.orientation)
-    wide, high = geometry.resized
-    columns, rows = geometry.upright_size
-    return (wide > width or high > height) and wide * high <= 4 * columns * rows
+    saved_rows = height - geometry.resized[1]
+    return saved_rows > 0 and saved_rows > 2 * (width - geometry.resized[0])
+
+
+def _two_passes(
+    region: Image.Image, size: tuple[int, int], kernel: Image.Resampling, box: Box, vertical_first: bool
+) -> Image.Image:
+    columns, rows = size
+    left, top, right, bottom = box
+    if vertical_first:
+        low = region.resize((region.width, rows), kernel, (0, top, region.width, bottom))
+        return low.resize(size, kernel, (left, 0, right, rows))
+    narrow = region.resize((columns, region.height), kernel, (left, 0, right, region.height))
+    return narrow.resize(size, kernel, (0, top, columns, bottom))
 
 
 def _reach(geometry: Geometry, support: float) -> tuple[int, int, int, int]:
