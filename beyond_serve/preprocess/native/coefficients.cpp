@@ -103,18 +103,19 @@ void Axis::fill(int i, double scale, double support, double filter_scale) {
 }
 
 void Axis::pack() {
-  packed_.resize(values_.size() * 8);
-  const int low_mask = (1 << kSplitBits) - 1;
-  int16_t* out = packed_.data();
-  for (size_t quad = 0; quad < values_.size(); quad += 4, out += 32) {
-    for (int channel = 0; channel < 4; channel++) {
-      for (int t = 0; t < 4; t++) {
-        const int value = values_[quad + static_cast<size_t>(t)];
-        const int place = (t / 2) * 8 + channel * 2 + t % 2;
-        out[place] = static_cast<int16_t>(value & low_mask);
-        out[16 + place] = static_cast<int16_t>(value >> kSplitBits);
-      }
-    }
+  packed_.resize(values_.size());
+  const auto low = [](int value) { return value & ((1 << kSplitBits) - 1); };
+  const auto high = [](int value) { return value >> kSplitBits; };
+  const auto pair = [](int first, int second) {
+    return static_cast<int>((static_cast<unsigned>(first) & 0xffffu) | static_cast<unsigned>(second) << 16);
+  };
+  for (size_t quad = 0; quad < values_.size(); quad += 4) {
+    const int* v = &values_[quad];
+    int* to = &packed_[quad];
+    to[0] = pair(low(v[0]), low(v[1]));
+    to[1] = pair(low(v[2]), low(v[3]));
+    to[2] = pair(high(v[0]), high(v[1]));
+    to[3] = pair(high(v[2]), high(v[3]));
   }
 }
 

@@ -40,10 +40,9 @@ class Axis {
   // Range of input touched by any output.
   int begin() const { return begin_; }
   int end() const { return end_; }
-  // Per output and four taps: 16 low halves then 16 high halves, each pair repeated for four channels.
-  const int16_t* packed(int i) const {
-    return &packed_[static_cast<size_t>(i) * static_cast<size_t>(stride_) * 8];
-  }
+  // Per output and four taps t: the low halves of taps 0 and 1, of 2 and 3, then the high halves alike, each
+  // pair in one 32-bit word as the 16-bit multiply-add takes it.
+  const int* packed(int i) const { return &packed_[static_cast<size_t>(i) * static_cast<size_t>(stride_)]; }
 
  private:
   void fill(int i, double scale, double support, double filter_scale);
@@ -51,9 +50,8 @@ class Axis {
 
   AxisKey key_{0, 0, 0, 0, 0, 0, Filter::kBilinear};
   int stride_ = 0, longest_ = 0, begin_ = 0, end_ = 0;
-  std::vector<int> first_, count_, values_;
+  std::vector<int> first_, count_, values_, packed_;
   std::vector<double> weights_;
-  std::vector<int16_t> packed_;
 };
 
 }  // namespace beyond

@@ -19,60 +19,76 @@ struct Sums {
   __m256i low, high;
 };
 
-// Pixels of four taps, RGBX RGBX RGBX RGBX, become 16-bit pairs: lane 0 holds taps 0 and 1 of each channel,
-// lane 1 taps 2 and 3.
-BEYOND_AVX2 inline __m256i pair_shuffle() {
-  return _mm256_setr_epi8(0, -1, 4, -1, 1, -1, 5, -1, 2, -1, 6, -1, 3, -1, 7, -1,  //
-                          8, -1, 12, -1, 9, -1, 13, -1, 10, -1, 14, -1, 11, -1, 15, -1);
-}
-
-BEYOND_AVX2 inline void accumulate(Sums& sums, const uint8_t* pixels, __m256i low, __m256i high, __m256i shuffle) {
-  const __m128i four = _mm_loadu_si128(reinterpret_cast<const __m128i*>(pixels));
-  const __m256i pairs = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(four), shuffle);
-  sums.low = _mm256_add_epi32(sums.low, _mm256_madd_epi16(pairs, low));
-  sums.high = _mm256_add_epi32(sums.high, _mm256_madd_epi16(pairs, high));
-}
-
 BEYOND_AVX2 inline __m256i join(const Sums& sums) {
   return _mm256_add_epi32(sums.low, _mm256_slli_epi32(sums.high, kSplitBits));
 }
 
-// One output pixel of two rows at once, so that each coefficient is loaded once for both.
-BEYOND_AVX2 void horizontal_two(const uint8_t* a, const uint8_t* b, uint8_t* to_a, uint8_t* to_b, const Axis& axis,
-                                int left) {
-  const __m256i shuffle = pair_shuffle();
-  const __m256i round = _mm256_set1_epi32(kRound);
-  const int quads = axis.stride() / 4;
-  const auto* coefficients = reinterpret_cast<const __m256i*>(axis.packed(0));
-  for (int i = 0; i < axis.out_size(); i++, to_a += 3, to_b += 3) {
-    const ptrdiff_t offset = static_cast<ptrdiff_t>(axis.first(i) - left) * 4;
-    const __m256i* next = coefficients + static_cast<ptrdiff_t>(i) * quads * 2;
-    const int used = (axis.count(i) + 3) / 4;
-    Sums sums_a{_mm256_setzero_si256(), _mm256_setzero_si256()};
-    Sums sums_b = sums_a;
-    for (int q = 0; q < used; q++, next += 2) {
-      const __m256i low = _mm256_loadu_si256(next), high = _mm256_loadu_si256(next + 1);
-      accumulate(sums_a, a + offset + q * 16, low, high, shuffle);
-      accumulate(sums_b, b + offset + q * 16, low, high, shuffle);
+// Four pixels RGBX of two rows, one row in each lane.
+BEYOND_AVX2 inline __m256i load_two(const uint8_t* a, const uint8_t* b) {
+  const __m128i low = _mm_loadu_si128(reinterpret_cast<const __m128i*>(a));
+  return _mm256_inserti128_si256(_mm256_castsi128_si256(low), _mm_loadu_si128(reinterpret_cast<const __m128i*>(b)),
+                                 1);
+}
+
+struct Coefficients {
+  __m256i low_01, low_23, high_01, high_23;
+};
+
+BEYOND_AVX2 inline void accumulate(Sums& sums, __m256i pixels, const Coefficients& c) {
+  // Per lane: channel by channel, taps 0 and 1 (then 2 and 3) side by side as 16-bit numbers.
+  const __m256i first = _mm256_broadcastsi128_si256(
+      _mm_setr_epi8(0, -1, 4, -1, 1, -1, 5, -1, 2, -1, 6, -1, 3, -1, 7, -1));
+  const __m256i second = _mm256_broadcastsi128_si256(
+      _mm_setr_epi8(8, -1, 12, -1, 9, -1, 13, -1, 10, -1, 14, -1, 11, -1, 15, -1));
+  const __m256i taps_01 = _mm256_shuffle_epi8(pixels, first), taps_23 = _mm256_shuffle_epi8(pixels, second);
+  sums.low = _mm256_add_epi32(sums.low, _mm256_add_epi32(_mm256_madd_epi16(taps_01, c.low_01),
+                                                         _mm256_madd_epi16(taps_23, c.low_23)));
+  sums.high = _mm256_add_epi32(sums.high, _mm256_add_epi32(_mm256_madd_epi16(taps_01, c.high_01),
+                                                           _mm256_madd_epi16(taps_23, c.high_23)));
+}
+
+// Four bytes are stored, the fourth is overwritten by the next pixel.
+BEYOND_AVX2 inline void store_pixel(uint8_t* to, int pixel) { std::memcpy(to, &pixel, 4); }
+
+// Four rows at once: each coefficient is loaded once for all.
+BEYOND_AVX2 void horizontal_four(const uint8_t* const* from, uint8_t* const* to, const Axis& axis, int left) {
+  const uint8_t *a = from[0], *b = from[1], *c = from[2], *d = from[3];
+  uint8_t *to_a = to[0], *to_b = to[1], *to_c = to[2], *to_d = to[3];
+  const __m256i round = _mm256_set1_epi32(kRound), zero = _mm256_setzero_si256();
+  const ptrdiff_t width = axis.out_size();
+  for (ptrdiff_t i = 0; i < width; i++) {
+    ptrdiff_t offset = static_cast<ptrdiff_t>(axis.first(static_cast<int>(i)) - left) * 4;
+    const int* packed = axis.packed(static_cast<int>(i));
+    Sums ab{round, zero}, cd{round, zero};
+    for (int taps = axis.count(static_cast<int>(i)); taps > 0; taps -= 4, packed += 4, offset += 16) {
+      const Coefficients k{_mm256_set1_epi32(packed[0]), _mm256_set1_epi32(packed[1]), _mm256_set1_epi32(packed[2]),
+                           _mm256_set1_epi32(packed[3])};
+      accumulate(ab, load_two(a + offset, b + offset), k);
+      accumulate(cd, load_two(c + offset, d + offset), k);
     }
-    const __m256i all_a = join(sums_a), all_b = join(sums_b);
-    __m256i both = _mm256_add_epi32(_mm256_permute2x128_si256(all_a, all_b, 0x20),
-                                    _mm256_permute2x128_si256(all_a, all_b, 0x31));
-    both = _mm256_srai_epi32(_mm256_add_epi32(both, round), kPrecisionBits);
-    both = _mm256_packs_epi32(both, both);
-    both = _mm256_packus_epi16(both, both);
-    // Four bytes are stored, the fourth is overwritten by the next pixel.
-    const int pixel_a = _mm_cvtsi128_si32(_mm256_castsi256_si128(both));
-    const int pixel_b = _mm_cvtsi128_si32(_mm256_extracti128_si256(both, 1));
-    std::memcpy(to_a, &pixel_a, 4);
-    std::memcpy(to_b, &pixel_b, 4);
+    const __m256i words = _mm256_packs_epi32(_mm256_srai_epi32(join(ab), kPrecisionBits),
+                                             _mm256_srai_epi32(join(cd), kPrecisionBits));
+    const __m256i bytes = _mm256_packus_epi16(words, words);
+    const __m128i ac = _mm256_castsi256_si128(bytes), bd = _mm256_extracti128_si256(bytes, 1);
+    store_pixel(to_a + i * 3, _mm_cvtsi128_si32(ac));
+    store_pixel(to_b + i * 3, _mm_cvtsi128_si32(bd));
+    store_pixel(to_c + i * 3, _mm_extract_epi32(ac, 1));
+    store_pixel(to_d + i * 3, _mm_extract_epi32(bd, 1));
   }
 }
 
-void horizontal(const uint8_t* const* from, uint8_t* const* to, int rows, const Axis& axis, int left) {
-  int r = 0;
-  for (; r + 1 < rows; r += 2) horizontal_two(from[r], from[r + 1], to[r], to[r + 1], axis, left);
-  if (r < rows) horizontal_two(from[r], from[r], to[r], to[r], axis, left);
+BEYOND_AVX2 void horizontal(const uint8_t* const* from, uint8_t* const* to, int rows, const Axis& axis, int left) {
+  for (int r = 0; r < rows; r += 4) {
+    // A last group of fewer rows repeats its last row, which writes the same bytes again.
+    const uint8_t* in[4];
+    uint8_t* out[4];
+    for (int k = 0; k < 4; k++) {
+      const int row = r + k < rows ? r + k : rows - 1;
+      in[k] = from[row];
+      out[k] = to[row];
+    }
+    horizontal_four(in, out, axis, left);
+  }
 }
 
 struct Block {

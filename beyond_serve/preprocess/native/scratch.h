@@ -9,6 +9,8 @@
 
 namespace beyond {
 
+// Every decoded row may be read this many bytes past its last pixel.
+constexpr int kDecodedSlack = 64;
 constexpr int kBatchRows = 8;  // rows decoded between two looks at the clock; they stay in the L2 cache
 
 struct Limits {

@@ -47,7 +47,7 @@ void at_least(std::vector<T>& buffer, size_t size) {
 // False if the ring would be too large.
 bool size_buffers(Stream& stream) {
   Scratch& scratch = *stream.scratch;
-  const size_t decoded_bytes = static_cast<size_t>(stream.cinfo->output_width) * 4 + kRowSlack;
+  const size_t decoded_bytes = static_cast<size_t>(stream.cinfo->output_width) * 4 + kDecodedSlack;
   const size_t resized_bytes = static_cast<size_t>(scratch.horizontal.out_size()) * 3 + kRowSlack;
   stream.ring_rows = scratch.vertical.longest() + kBatchRows;
   stream.ring_stride = stream.vertical_first ? decoded_bytes : resized_bytes;
