@@ -8,6 +8,8 @@ from typing import Any
 from beyond_serve.errors import ModelLoadError
 
 _LINE_LIMIT = 300
+# Where in the library's own sources it happened.
+_NOISE = ("Exception from ", "FrontEnd API", "Check '")
 
 
 def require(module: str, package: str | None = None) -> Any:
@@ -33,8 +35,6 @@ def require(module: str, package: str | None = None) -> Any:
 def one_line(error: BaseException) -> str:
     """What a foreign error says, without the source lines that C++ libraries put before it."""
     lines = [line.strip() for line in str(error).splitlines()]
-    told = [line for line in lines if line and not line.startswith(("Exception from ", "FrontEnd API"))]
-    # A failed C++ check stands on the line before its explanation.
-    text = next((line for line in told if not line.startswith("Check '")), told[0] if told else "")
-    text = text or type(error).__name__
+    told = [line for line in lines if line and not line.startswith(_NOISE)]
+    text = " ".join(told) or type(error).__name__
     return text if len(text) <= _LINE_LIMIT else text[: _LINE_LIMIT - 1] + "…"

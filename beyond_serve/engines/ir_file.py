@@ -27,6 +27,8 @@ def read_openvino(path: Path) -> Any:
         ModelLoadError: OpenVINO cannot read it, or an IR's weights are missing.
     """
     openvino = require("openvino")
+    if path.suffix == ".xml" and not _looks_like_ir(path):
+        raise ModelLoadError(f"'{path}' is no OpenVINO model", "give the .xml of an IR, or an .onnx file")
     weights = path.with_suffix(".bin")
     if path.suffix == ".xml" and not weights.is_file():
         raise ModelLoadError(
@@ -41,6 +43,12 @@ def read_openvino(path: Path) -> Any:
             if path.suffix == ".onnx"
             else "export it again",
         ) from error
+
+
+def _looks_like_ir(path: Path) -> bool:
+    # Asked first, since OpenVINO would try all its formats, and each writes to stderr.
+    with path.open("rb") as file:
+        return b"<net" in file.read(4096)
 
 
 def read_facts(model: Any) -> GraphFacts:

@@ -41,19 +41,20 @@ class OpenVinoContext:
     def __init__(self, engine: OpenVinoEngine, max_batch: int) -> None:
         self._engine: OpenVinoEngine | None = engine
         self._fixed = engine.info.fixed_batch
-        self._images = engine.image_request()
+        images = engine.image_request()
+        self._images: Request | None = images
         self._tensors: Request | None = None
         shape = engine.info.image_shape
         assert shape is not None
 
         def run(size: int) -> None:
-            one_row_each(self._images.run(np.zeros((size, *shape), np.uint8)), size)
+            one_row_each(images.run(np.zeros((size, *shape), np.uint8)), size)
 
         warm_up(run, max_batch, self._fixed)
 
     def infer(self, batch: BatchRows, timing: BatchTiming) -> Mapping[str, NDArray[np.generic]]:
         engine = self._engine
-        if engine is None:
+        if engine is None or self._images is None:
             raise EngineError("the context is closed")
         if batch.key == IMAGE:
             rows, request = batch.stacked(), self._images
@@ -78,8 +79,7 @@ class OpenVinoContext:
 
     def close(self) -> None:
         self._engine = None
-        self._tensors = None
-        del self._images
+        self._images = self._tensors = None
 
 
 class OpenVinoEngine:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from beyond_serve.engines.foreign import require
-from beyond_serve.engines.image_input import LUMA, ImageInput
+from beyond_serve.engines.image_input import ImageInput
 
 
 def with_image_input(model: Any, image: ImageInput, batch: int | None) -> Any:
@@ -20,6 +20,7 @@ def with_image_input(model: Any, image: ImageInput, batch: int | None) -> Any:
     steps = preprocess.PrePostProcessor(graph)
     port = steps.input(0)
     port.tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
+    port.tensor().set_color_format(preprocess.ColorFormat.RGB)
     port.model().set_layout(ov.Layout(image.layout))
     _fill(port.preprocess(), image)
     return steps.build()
@@ -34,8 +35,8 @@ def _fill(steps: Any, image: ImageInput) -> None:
     if image.gain is not None or image.channels == 1:
         steps.convert_element_type(ov.Type.f32)
     if image.channels == 1:
-        luma = np.array(LUMA, np.float32).reshape(3, 1)
-        steps.custom(lambda value: ops.matmul(value, ops.constant(luma), False, False).output(0))
+        # By the weights of image_input.LUMA.
+        steps.convert_color(require("openvino.preprocess", "openvino").ColorFormat.GRAY)
     if image.gain is not None and image.offset is not None:
         gain, offset = image.gain, image.offset
         if (gain != 1).any():
