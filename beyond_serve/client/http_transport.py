@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import socket
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -92,13 +94,12 @@ class HttpTransport:
         self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
     ) -> Reply:
         try:
-            return await self._exchange(method, path, body, headers)
-        except aiohttp.ServerDisconnectedError:
+            try:
+                return await self._exchange(method, path, body, headers)
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+                if isinstance(error, aiohttp.ClientConnectorError):
+                    raise
             # A pooled connection that the server closed just as it was taken. Every call may be repeated.
-            pass
-        except (aiohttp.ClientError, OSError) as error:
-            raise unreachable(self._endpoint, error) from error
-        try:
             return await self._exchange(method, path, body, headers)
         except (aiohttp.ClientError, OSError) as error:
             raise unreachable(self._endpoint, error) from error
@@ -143,9 +144,17 @@ def unreachable(endpoint: Endpoint, error: Exception) -> ServerUnreachableError:
                 "check that the server speaks TLS on this port",
             )
         case aiohttp.ClientConnectorError():
-            reason = error.os_error.strerror or str(error.os_error) or reason
+            reason = _words_of(error.os_error)
         case aiohttp.ServerDisconnectedError() | aiohttp.ClientPayloadError() | aiohttp.ClientOSError():
             reason, hint = f"the connection broke: {reason}", "the server's log may say why"
         case TimeoutError():
             reason = f"no connection within {CONNECT_TIMEOUT_S:g} s"
     return ServerUnreachableError(f"cannot reach {endpoint.url}: {reason}", hint)
+
+
+def _words_of(error: OSError) -> str:
+    # asyncio writes "Connect call failed" with the address where the system says why; name errors are
+    # gaierror, whose numbers are not the system's.
+    if isinstance(error, socket.gaierror) or not error.errno:
+        return error.strerror or str(error)
+    return os.strerror(error.errno)

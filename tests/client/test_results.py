@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from beyond_serve.client import ClassScore, Prediction, TraceReport
+
+CLASSES = (ClassScore("seven", 7, 0.98765), ClassScore(None, 1, 0.01))
+TRACE = TraceReport(1234.5, {"decode": 1000.0, "copy_in": 0, "infer": 200.0}, 34.5, 4, "full", "demo-0", True)
+
+
+def test_a_prediction_reads_well() -> None:
+    prediction = Prediction("demo", CLASSES, TRACE)
+
+    assert prediction.top is CLASSES[0]
+    assert repr(prediction) == "<Prediction 'demo': seven 0.9877, class 1 0.01, 1234 us>"
+    assert str(prediction) == (
+        "demo: seven 0.9877, class 1 0.01\n"
+        "1234 us (decode 1000, infer 200) in a batch of 4 (full) on demo-0, simulated"
+    )
+
+
+def test_a_trace_without_its_batch() -> None:
+    assert str(TraceReport(10, {}, 10)) == "10 us (no stage ran)"
+
+
+def test_results_are_frozen_and_hashable() -> None:
+    prediction = Prediction("demo", CLASSES, TRACE)
+
+    assert hash(prediction) == hash(Prediction("demo", CLASSES, TRACE))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        prediction.model = "other"  # type: ignore[misc]
+
+
+def test_no_class_has_no_top() -> None:
+    with pytest.raises(IndexError):
+        _ = Prediction("demo", ()).top
