@@ -103,6 +103,7 @@ class NativeOutcome(NamedTuple):
         scale: eighths of the size decoded at.
         start_ns, end_ns: time.monotonic_ns() of the decode.
         decode_ns, resize_ns: time spent in each; the two interleave row by row.
+        paused_ns: time in which the pool's thread did shorter images meanwhile.
     """
 
     status: int
@@ -115,6 +116,7 @@ class NativeOutcome(NamedTuple):
     end_ns: int
     decode_ns: int
     resize_ns: int
+    paused_ns: int
 
     def error(self) -> BeyondError | None:
         """The failure in the package's terms; None when OK."""
@@ -139,6 +141,17 @@ def available() -> bool:
     return _native is not None
 
 
+def native_module() -> Any:
+    """The extension module.
+
+    Raises:
+        RuntimeError: it was not built; ask `available()` first.
+    """
+    if _native is None:
+        raise RuntimeError("the native core is not built in this installation")
+    return _native
+
+
 def simd() -> str:
     """The instruction set the resize runs on here: "avx2", "generic"; "" without the core."""
     return str(_native.SIMD) if _native is not None else ""
@@ -158,7 +171,7 @@ def decode(
         PayloadTooLargeError: more scans or memory than the core allows itself.
         ValueError: params or `out` that no image could satisfy.
     """
-    outcome = NativeOutcome(*_native.decode(data, params, out))
+    outcome = NativeOutcome._make(native_module().decode(data, params, out))
     error = outcome.error()
     if error is not None:
         raise error

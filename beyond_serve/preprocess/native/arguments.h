@@ -18,7 +18,8 @@ bool view_data(PyObject* object, Py_buffer& view);
 // A writable C-contiguous view of exactly the output's size in bytes. False with an exception set.
 bool view_slot(PyObject* object, const Params& params, Py_buffer& view);
 
-// (status, message or None, byte, row, warnings, scale_num, start_ns, end_ns, decode_ns, resize_ns)
+// (status, message or None, byte, row, warnings, scale_num, start_ns, end_ns, decode_ns, resize_ns,
+// paused_ns)
 PyObject* outcome_tuple(const Outcome& outcome);
 
 }  // namespace beyond

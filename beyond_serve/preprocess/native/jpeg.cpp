@@ -26,6 +26,7 @@ struct Session {
   std::jmp_buf escape;
   const Params* params;
   Outcome* outcome;
+  Interlude* interlude;
   int max_scans;
   size_t size;
 };
@@ -84,12 +85,14 @@ void on_message(j_common_ptr cinfo, int level) {
 
 void on_output(j_common_ptr) {}
 
-// libjpeg calls this once per row of blocks of each scan, also while it reads a progressive file whole.
+// libjpeg calls this before each read of rows, and once per row of blocks of each scan while it reads a
+// progressive file whole.
 void on_progress(j_common_ptr cinfo) {
   Session* session = session_of(cinfo);
   if (session->cinfo.input_scan_number > session->max_scans) {
     leave(session, Status::kLimit, "more scans than allowed");
   }
+  if (session->interlude) session->outcome->paused_ns += session->interlude->play();
 }
 
 void prepare(Session& session, const Params& params, size_t size, Scratch& scratch, Outcome& outcome) {
@@ -141,12 +144,13 @@ bool admissible(const uint8_t* data, size_t size, Outcome& outcome) {
 }  // namespace
 
 void decode_jpeg(const uint8_t* data, size_t size, const Params& params, uint8_t* out, Scratch& scratch,
-                 Outcome& outcome) noexcept {
+                 Outcome& outcome, Interlude* interlude) noexcept {
   outcome = Outcome{};
   outcome.start_ns = monotonic_ns();
   if (admissible(data, size, outcome)) {
     scratch.arena.reset();
     Session session;
+    session.interlude = interlude;
     prepare(session, params, size, scratch, outcome);
     try {
       if (setjmp(session.escape) == 0) run(session, data, size, out, scratch);
@@ -156,6 +160,7 @@ void decode_jpeg(const uint8_t* data, size_t size, const Params& params, uint8_t
     // The arena owns all that libjpeg allocated and takes it back at the next image: nothing to destroy.
   }
   outcome.end_ns = monotonic_ns();
+  outcome.decode_ns -= outcome.paused_ns;
 }
 
 }  // namespace beyond

@@ -2,6 +2,7 @@
 #include "arguments.h"
 #include "baseline.h"
 #include "jpeg.h"
+#include "pool_type.h"
 #include "resample.h"
 
 namespace beyond {
@@ -25,7 +26,7 @@ PyObject* decode(PyObject*, PyObject* args) {
   Outcome outcome;
   Py_BEGIN_ALLOW_THREADS;
   decode_jpeg(static_cast<const uint8_t*>(data.buf), static_cast<size_t>(data.len), params,
-              static_cast<uint8_t*>(slot.buf), thread_scratch(), outcome);
+              static_cast<uint8_t*>(slot.buf), thread_scratch(), outcome, nullptr);
   Py_END_ALLOW_THREADS;
   PyBuffer_Release(&slot);
   PyBuffer_Release(&data);
@@ -61,7 +62,7 @@ PyObject* region_ns(PyObject*, PyObject* args) {
 PyMethodDef kMethods[] = {
     {"decode", decode, METH_VARARGS,
      "decode(data, params, slot) -> (status, message, byte, row, warnings, scale_num, start_ns, end_ns, decode_ns, "
-     "resize_ns). The GIL is released while it runs."},
+     "resize_ns, paused_ns). The GIL is released while it runs."},
     {"entropy_ns", entropy_ns, METH_O, "entropy_ns(data) -> time of entropy decoding alone, -1 on error."},
     {"region_ns", region_ns, METH_VARARGS,
      "region_ns(data, params) -> time of libjpeg-turbo's decode of the region alone, -1 on error."},
@@ -69,7 +70,8 @@ PyMethodDef kMethods[] = {
 };
 
 int fill_module(PyObject* module) {
-  return PyModule_AddStringConstant(module, "SIMD", passes().name);
+  if (PyModule_AddStringConstant(module, "SIMD", passes().name) < 0) return -1;
+  return add_pool_type(module);
 }
 
 PyModuleDef_Slot kSlots[] = {

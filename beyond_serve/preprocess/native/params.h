@@ -58,6 +58,7 @@ struct Outcome {
   int scale_num = 8;  // DCT scale used, in eighths
   int64_t start_ns = 0, end_ns = 0;
   int64_t decode_ns = 0, resize_ns = 0;
+  int64_t paused_ns = 0;  // spent on shorter images that were let through meanwhile
 
   void fail(Status why, const char* text);
 };
