@@ -68,7 +68,7 @@ def predict_query(options: PredictOptions) -> str:
     if options.trace:
         query["trace"] = "1"
     if options.timeout_ms is not None:
-        query["timeout_ms"] = f"{options.timeout_ms:g}"
+        query["timeout_ms"] = str(options.timeout_ms)
     if options.priority is not None:
         query["priority"] = str(options.priority)
     return urlencode(query)

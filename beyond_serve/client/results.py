@@ -10,7 +10,10 @@ from dataclasses import dataclass, field
 class ClassScore:
     """One class and its score.
 
-    label: None if the server has no labels for the model.
+    Attributes:
+        label: over HTTP the index as text, over gRPC None, if the server has no label for the class.
+        score: over HTTP a probability; over gRPC the model's own output, which may be a logit: the
+            protocol's classification extension ranks what the model gives.
     """
 
     label: str | None

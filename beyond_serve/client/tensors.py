@@ -45,7 +45,7 @@ def call_parameters(timeout_ms: float | None, priority: int | None) -> dict[str,
     """The protocol's parameters: `timeout` in microseconds, `priority` with 1 the highest."""
     parameters = {}
     if timeout_ms is not None:
-        parameters["timeout"] = round(timeout_ms * 1000)
+        parameters["timeout"] = max(1, round(timeout_ms * 1000))
     if priority is not None:
         parameters["priority"] = priority
     return parameters

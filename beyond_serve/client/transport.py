@@ -16,13 +16,27 @@ from beyond_serve.wire.oip import InferRequest
 
 @dataclass(frozen=True, slots=True)
 class PredictOptions:
-    """How images are to be classified; None leaves the choice to the server."""
+    """How images are to be classified; None leaves the choice to the server.
+
+    Checked here, because the protocol gives a count of 0 and a time-out of 0 meanings of their own.
+
+    Raises:
+        InvalidRequestError: a value out of range.
+    """
 
     model: str | None = None
     top_k: int = 5
     trace: bool = False
     timeout_ms: float | None = None
     priority: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.top_k < 1:
+            raise InvalidRequestError(f"top_k is {self.top_k}", "give a whole number from 1")
+        if self.timeout_ms is not None and not 0 < self.timeout_ms <= 1e9:
+            raise InvalidRequestError(f"timeout_ms is {self.timeout_ms}", "give milliseconds, more than 0")
+        if self.priority is not None and self.priority < 0:
+            raise InvalidRequestError(f"priority is {self.priority}", "give 0, or 1 for the highest and up")
 
 
 class Transport(Protocol):

@@ -90,6 +90,15 @@ async def test_predict_passes_its_options(client: AsyncClient, model: FakeModel,
         assert (asked["timeout"], asked["priority"]) == (1500, 3)
 
 
+@pytest.mark.parametrize("options", [{"top_k": 0}, {"timeout_ms": 0}, {"timeout_ms": -1}, {"priority": -1}])
+async def test_options_out_of_range_are_not_sent(
+    client: AsyncClient, model: FakeModel, options: dict[str, int]
+) -> None:
+    with pytest.raises(InvalidRequestError, match=next(iter(options))):
+        await client.predict(b"\x00", **options)
+    assert model.seen == []
+
+
 async def test_trace(client: AsyncClient, kind: str) -> None:
     trace = (await client.predict(b"\x00", trace=True)).trace
 
