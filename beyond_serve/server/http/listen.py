@@ -21,8 +21,9 @@ async def open_listeners(loop: asyncio.AbstractEventLoop, host: str, port: int) 
     """
     try:
         found = await loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except OSError as error:
-        raise ConfigError(f"unknown host '{host}': {error.strerror}", "check --http HOST:PORT") from error
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no host name"
+        raise ConfigError(f"unknown host '{host}': {reason}", "check --http HOST:PORT") from error
     sockets: list[socket.socket] = []
     try:
         for family, _, _, _, address in dict.fromkeys(found):
