@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from beyond_serve.errors import InvalidRequestError
@@ -10,6 +10,7 @@ from beyond_serve.wire.bytes_tensor import decode_bytes, encode_bytes
 elements = st.lists(st.binary(max_size=40), max_size=8)
 
 
+@settings(max_examples=40)
 @given(elements)
 def test_round_trip(values: list[bytes]) -> None:
     raw = encode_bytes(values)
@@ -21,6 +22,7 @@ def test_the_wire_form_is_tritons() -> None:
     assert encode_bytes([b"ab", b""]) == b"\x02\0\0\0ab\0\0\0\0"
 
 
+@settings(max_examples=40)
 @given(elements.filter(bool), st.data())
 def test_truncated_data_is_refused(values: list[bytes], data: st.DataObject) -> None:
     raw = encode_bytes(values)
@@ -29,12 +31,14 @@ def test_truncated_data_is_refused(values: list[bytes], data: st.DataObject) -> 
         decode_bytes(raw[:cut], len(values), "tensor t")
 
 
+@settings(max_examples=40)
 @given(elements, st.binary(min_size=1, max_size=20))
 def test_trailing_bytes_are_refused(values: list[bytes], more: bytes) -> None:
     with pytest.raises(InvalidRequestError, match="follow the last"):
         decode_bytes(encode_bytes(values) + more, len(values), "t")
 
 
+@settings(max_examples=40)
 @given(st.binary(max_size=60), st.integers(0, 12))
 def test_any_bytes_decode_or_are_refused(raw: bytes, count: int) -> None:
     try:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from beyond_serve.errors import InvalidRequestError
@@ -95,6 +95,7 @@ def test_a_deep_nest_is_refused_without_following_it() -> None:
         decode_json(orjson.loads("[" * 900 + "1" + "]" * 900), "INT32", (1,), "t")
 
 
+@settings(max_examples=40)
 @given(st.sampled_from(sorted(DATATYPES)), st.lists(st.integers(0, 3), max_size=3).map(tuple), json_values)
 def test_any_json_decodes_or_is_refused(datatype: str, shape: tuple[int, ...], data: object) -> None:
     try:

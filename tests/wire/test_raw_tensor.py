@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from beyond_serve.errors import InvalidRequestError
@@ -12,6 +12,7 @@ from beyond_serve.wire.raw_tensor import decode_raw, encode_raw, raw_size
 shapes = st.lists(st.integers(0, 4), max_size=4).map(tuple)
 
 
+@settings(max_examples=40)
 @given(st.sampled_from(sorted(NUMPY_DTYPES)), shapes, st.integers(0, 3))
 def test_round_trip_at_any_offset(datatype: str, shape: tuple[int, ...], offset: int) -> None:
     array = np.arange(np.prod(shape, dtype=int)).reshape(shape).astype(NUMPY_DTYPES[datatype])
@@ -36,6 +37,7 @@ def test_what_lies_otherwise_is_put_in_order() -> None:
     assert bytes(encode_raw(array.astype(">f4"))) == array.tobytes()
 
 
+@settings(max_examples=40)
 @given(st.sampled_from(sorted((*NUMPY_DTYPES, "BYTES"))), shapes, st.binary(max_size=70))
 def test_any_bytes_decode_or_are_refused(datatype: str, shape: tuple[int, ...], raw: bytes) -> None:
     try:

@@ -142,7 +142,8 @@ class Inference:
 
     def _finish(self, call: Call) -> None:
         self._call = call
-        on_done = self._on_done
+        # Let go of it first: it refers to the transport's reply, which refers to this inference.
+        on_done, self._on_done = self._on_done, None
         if on_done is None:
             return
         result: InferResponse | BeyondError | None = call.error

@@ -95,7 +95,7 @@ class FakeModel:
 
     def answer(self) -> None:
         """End the call submitted last."""
-        requests = self.submitted[-1].call.requests
+        requests = [request for request in self.submitted[-1].call.requests if not request.done]
         batch = Batch(requests, "key", "full")
         batch.start("fake", simulated=False)
         batch.error = self.error
