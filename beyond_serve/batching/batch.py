@@ -24,7 +24,7 @@ class Batch:
         self.requests = requests
         self.key = key
         self.release = release
-        self.timing = BatchTiming()
+        self.timing = BatchTiming(len(requests), release)
         self.top_k = max((request.top_k for request in requests), default=0)
         self.outputs: Any = None
         self.error: BeyondError | None = None
@@ -35,16 +35,14 @@ class Batch:
 
     def start(self, instance: str, *, simulated: bool) -> None:
         """The requests leave the queue and become the instance's."""
-        size = len(self.requests)
+        timing = self.timing
+        timing.instance = instance
+        timing.simulated = simulated
         for request in self.requests:
             request.state = State.RUNNING
-            request.leave_queue()
-            trace = request.trace
-            trace.timing = self.timing
-            trace.batch_size = size
-            trace.release = self.release
-            trace.instance = instance
-            trace.simulated = simulated
+            if request.admission is not None:
+                request.leave_queue()
+            request.trace.timing = timing
 
     def finish(self) -> None:
         """Give every slot back, then every request its result, its own error or the batch's."""
@@ -52,12 +50,13 @@ class Batch:
             if request.slot is not None:
                 request.slot.free()
                 request.slot = None
-        error = self.error
-        if error is None and self.outputs is None:
+        error, outputs, item_errors = self.error, self.outputs, self.item_errors
+        if error is None and outputs is None:
             error = EngineError("the engine returned nothing for the batch")
         for index, request in enumerate(self.requests):
-            failure = error or self.item_errors.get(index)
-            if failure is not None:
-                request.fail(failure)
+            if error is not None:
+                request.fail(error)
+            elif index in item_errors:
+                request.fail(item_errors[index])
             else:
-                request.succeed(self, index)
+                request.succeed(outputs, index)

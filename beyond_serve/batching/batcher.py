@@ -153,7 +153,7 @@ class Batcher:
     def _view(self, lane: Lane) -> QueueView:
         return QueueView(
             now_ns=self._clock.now_ns(),
-            waiting=lane.count(self.max_batch),
+            waiting=lane.living,
             oldest_ns=lane.head_ns() or 0,
             earliest_deadline_ns=lane.earliest_deadline_ns(self.max_batch),
             max_batch=self.max_batch,

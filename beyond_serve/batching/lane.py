@@ -10,42 +10,50 @@ from beyond_serve.batching.request import Request
 class Lane:
     """Requests of one batch key, with when each became ready.
 
-    A request that ended while it waited (expired, cancelled) is dropped when it is met; the lane
-    is swept when such requests outnumber the living, so that dead entries never pile up.
+    A request that ends while it waits (expired, cancelled) says so by `forget`; its entry is dropped
+    when it is met, or when such entries outnumber the living, so that they never pile up.
+
+    Attributes:
+        living: how many requests wait; O(1), since policies ask for every batch.
     """
 
     def __init__(self) -> None:
+        self.living = 0
+        self._with_deadline = 0
         self._entries: deque[tuple[int, Request]] = deque()
-        self._sweep_at = 64
 
     def append(self, ready_ns: int, request: Request) -> None:
+        request.lane = self
+        self.living += 1
+        if request.deadline_ns is not None:
+            self._with_deadline += 1
         self._entries.append((ready_ns, request))
-        if len(self._entries) > self._sweep_at:
-            self._entries = deque(entry for entry in self._entries if not entry[1].done)
-            self._sweep_at = max(64, 2 * len(self._entries))
+
+    def forget(self, request: Request) -> None:
+        """`request` waits no longer: it ended, or was taken."""
+        request.lane = None
+        self.living -= 1
+        if request.deadline_ns is not None:
+            self._with_deadline -= 1
+        if len(self._entries) > 2 * self.living + 64:
+            self._entries = deque(entry for entry in self._entries if entry[1].lane is self)
 
     def head_ns(self) -> int | None:
         """When the oldest living request became ready, or None if none waits."""
+        if not self.living:
+            return None
         entries = self._entries
-        while entries and entries[0][1].done:
+        while entries[0][1].lane is not self:
             entries.popleft()
-        return entries[0][0] if entries else None
-
-    def count(self, limit: int) -> int:
-        """How many living requests wait, counted up to `limit`."""
-        found = 0
-        for _, request in self._entries:
-            if not request.done:
-                found += 1
-                if found == limit:
-                    break
-        return found
+        return entries[0][0]
 
     def earliest_deadline_ns(self, limit: int) -> int | None:
         """The earliest deadline among the first `limit` living requests."""
+        if not self._with_deadline:
+            return None
         earliest: int | None = None
         for _, request in self._entries:
-            if request.done:
+            if request.lane is not self:
                 continue
             if request.deadline_ns is not None and (earliest is None or request.deadline_ns < earliest):
                 earliest = request.deadline_ns
@@ -60,8 +68,12 @@ class Lane:
         entries = self._entries
         while entries and len(taken) < size:
             request = entries.popleft()[1]
-            if not request.done:
+            if request.lane is self:
+                request.lane = None
+                if request.deadline_ns is not None:
+                    self._with_deadline -= 1
                 taken.append(request)
+        self.living -= len(taken)
         return taken
 
     def drain(self) -> list[Request]:

@@ -10,8 +10,8 @@ from beyond_serve.errors import BeyondError, DeadlineExceededError
 
 if TYPE_CHECKING:
     from beyond_serve.batching.admission import Admission
-    from beyond_serve.batching.batch import Batch
     from beyond_serve.batching.clock import Timer
+    from beyond_serve.batching.lane import Lane
     from beyond_serve.batching.trace import Trace
 
 
@@ -37,7 +37,8 @@ class Request:
 
     Guarantees: `on_done` is called at most once, on the event loop, and never after `cancel`. A
     place in the queue and a slot that nobody reads or writes are given back at once when a request
-    ends, whatever ended it.
+    ends, whatever ended it. A request that ended refers to nothing that refers back to it, so that
+    it is freed at once and not by the garbage collector.
 
     Attributes:
         payload: encoded image bytes, or one row of a tensor.
@@ -45,18 +46,19 @@ class Request:
         deadline_ns: on the trace's clock, or None.
         priority: 1 is highest, 0 means the default (Open Inference Protocol's parameter).
         top_k: how many classes its reply shows; 0 for none.
-        batch, index: where its result lies once it succeeded.
+        outputs, index: its batch's outputs once it succeeded, and its own row in them.
     """
 
     __slots__ = (
         "admission",
-        "batch",
         "batch_key",
         "deadline_ns",
         "error",
         "header",
         "index",
+        "lane",
         "on_done",
+        "outputs",
         "payload",
         "priority",
         "slot",
@@ -79,7 +81,7 @@ class Request:
     ) -> None:
         self.payload = payload
         self.trace = trace
-        self.on_done = on_done
+        self.on_done: Callable[[Request], None] | None = on_done
         self.deadline_ns = deadline_ns
         self.priority = priority
         self.top_k = top_k
@@ -88,8 +90,9 @@ class Request:
         self.state = State.NEW
         self.admission: Admission | None = None
         self.slot: Slot | None = None
+        self.lane: Lane | None = None
         self.timer: Timer | None = None
-        self.batch: Batch | None = None
+        self.outputs: Any = None
         self.index = 0
         self.error: BeyondError | None = None
 
@@ -106,18 +109,16 @@ class Request:
             self.admission.leave()
             self.admission = None
 
-    def succeed(self, batch: Batch, index: int) -> None:
+    def succeed(self, outputs: Any, index: int) -> None:
         if self.state is not State.DONE:
-            self.batch = batch
+            self.outputs = outputs
             self.index = index
-            self._end()
-            self.on_done(self)
+            self._end_and_tell()
 
     def fail(self, error: BeyondError) -> None:
         if self.state is not State.DONE:
             self.error = error
-            self._end()
-            self.on_done(self)
+            self._end_and_tell()
 
     def expire(self) -> None:
         stage = self.state.name.lower()
@@ -131,15 +132,25 @@ class Request:
     def cancel(self) -> None:
         """The client left: end without an answer."""
         if self.state is not State.DONE:
+            self.on_done = None
             self._end()
 
+    def _end_and_tell(self) -> None:
+        on_done, self.on_done = self.on_done, None
+        self._end()
+        assert on_done is not None
+        on_done(self)
+
     def _end(self) -> None:
+        if self.lane is not None:
+            self.lane.forget(self)
         # A slot in use by a worker or an instance stays theirs; they free it when they are through.
-        if self.state is State.READY and self.slot is not None:
+        if self.slot is not None and self.state is State.READY:
             self.slot.free()
             self.slot = None
         self.state = State.DONE
-        self.leave_queue()
+        if self.admission is not None:
+            self.leave_queue()
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None

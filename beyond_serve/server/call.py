@@ -37,7 +37,7 @@ class Call:
         self.requests: list[Request] = []
         self.cancelled = False
         self._left = 0
-        self._on_done = on_done
+        self._on_done: Callable[[Call], None] | None = on_done
         self._observer = observer
 
     def expect(self, requests: list[Request]) -> None:
@@ -48,8 +48,10 @@ class Call:
     def request_done(self, _request: Request) -> None:
         """The `on_done` of every request of this call."""
         self._left -= 1
-        if self._left == 0 and not self.cancelled:
-            self._on_done(self)
+        if self._left == 0 and self._on_done is not None:
+            # Let go of it first: it refers to the exchange, and the exchange to this call.
+            on_done, self._on_done = self._on_done, None
+            on_done(self)
 
     @property
     def error(self) -> BeyondError | None:
@@ -92,6 +94,7 @@ class Call:
         if self.cancelled or self._left == 0:
             return
         self.cancelled = True
+        self._on_done = None
         self._observer.call_cancelled(self)
         for request in self.requests:
             request.cancel()
@@ -99,6 +102,5 @@ class Call:
 
 def outputs_of(request: Request) -> BatchOutputs:
     """The outputs of the batch in which a request succeeded; its row is `request.index`."""
-    assert request.batch is not None
-    outputs: BatchOutputs = request.batch.outputs
+    outputs: BatchOutputs = request.outputs
     return outputs

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl
 
 import orjson
 
@@ -38,14 +40,16 @@ class PredictOptions:
 _DEFAULTS = PredictOptions()
 
 
-def parse_options(query: Mapping[str, str]) -> PredictOptions:
-    """Check the query.
+@functools.lru_cache(maxsize=256)
+def parse_options(raw_query: str) -> PredictOptions:
+    """Check the query, still encoded; clients send the same few over and over.
 
     Raises:
         InvalidRequestError: an unknown name, or a value out of range.
     """
-    if not query:
+    if not raw_query:
         return _DEFAULTS
+    query = dict(parse_qsl(raw_query, keep_blank_values=True))
     unknown = query.keys() - _KNOWN
     if unknown:
         raise InvalidRequestError(
@@ -94,10 +98,11 @@ class PredictRoute:
 
     def __init__(self, repository: ModelRepository) -> None:
         self._repository = repository
+        self._ranking = Ranking()
 
     def __call__(self, exchange: Exchange, params: Mapping[str, str]) -> None:
         try:
-            options = parse_options(exchange.query)
+            options = parse_options(exchange.raw_query)
             model = self._repository.get(options.model) if options.model else self._repository.default()
             if model.info.scores is None:
                 raise InvalidRequestError(
@@ -112,12 +117,71 @@ class PredictRoute:
             images,
             started_ns=exchange.started_ns,
             received_ns=exchange.received_ns,
-            on_done=lambda call: answer(exchange, call, model, options, several=several),
+            on_done=lambda call: self._answer(exchange, call, model, options, several=several),
             top_k=options.top_k,
             timeout_us=options.timeout_us,
             priority=options.priority,
         )
-        exchange.on_disconnect = call.cancel
+        if not exchange.answered:
+            exchange.on_disconnect = call.cancel
+
+    def _answer(
+        self, exchange: Exchange, call: Call, model: Model, options: PredictOptions, *, several: bool
+    ) -> None:
+        """Reply to a call that ended, and close its traces."""
+        exchange.on_disconnect = None
+        now_ns = time.monotonic_ns()
+        error = call.error
+        if error is not None and (not several or all(request.error for request in call.requests)):
+            status, body, headers = http_status(error), error_body(error), http_headers(error)
+        else:
+            items = [self._item(request, model, options, now_ns) for request in call.requests]
+            status, body, headers = 200, orjson.dumps(items if several else items[0]), ()
+        if options.trace:
+            slowest = max(call.requests, key=lambda request: request.trace.borders()[-1])
+            headers = (*headers, ("Server-Timing", server_timing(slowest.trace, time.monotonic_ns())))
+        call.replied(exchange.respond(status, body, headers=headers))
+
+    def _item(
+        self, request: Request, model: Model, options: PredictOptions, now_ns: int
+    ) -> dict[str, object]:
+        """One image's answer; several images' errors stand beside their neighbours' results."""
+        if request.error is not None:
+            item: dict[str, object] = orjson.loads(error_body(request.error))
+        else:
+            best = self._ranking.best(request, options.top_k, model.labels)
+            item = {"model": model.name, "predictions": best}
+        if options.trace:
+            item["trace"] = request.trace.as_dict(now_ns)
+        return item
+
+
+class Ranking:
+    """Ranked classes as JSON objects. State: the lists of the batch asked about last, since the requests
+    of a batch are answered one after the other and converting it once is cheaper than row by row."""
+
+    def __init__(self) -> None:
+        self._outputs: object = None
+        self._indices: list[list[int]] = []
+        self._scores: list[list[float]] = []
+
+    def best(self, request: Request, top_k: int, labels: Sequence[str] | None) -> list[dict[str, object]]:
+        """The best `top_k` classes, best first; a class without a label is labelled by its index."""
+        outputs = outputs_of(request)
+        if outputs is not self._outputs:
+            assert outputs.top_scores is not None
+            assert outputs.top_indices is not None
+            self._indices = outputs.top_indices.tolist()
+            self._scores = outputs.top_scores.tolist()
+            self._outputs = outputs
+        # A batch ranks as many classes as its most demanding request asked for.
+        indices = self._indices[request.index][:top_k]
+        scores = self._scores[request.index]
+        known = len(labels) if labels is not None else 0
+        return [
+            {"label": labels[i] if labels is not None and i < known else str(i), "index": i, "score": score}
+            for i, score in zip(indices, scores, strict=False)
+        ]
 
 
 def read_images(exchange: Exchange) -> tuple[list[bytes], bool]:
@@ -139,47 +203,3 @@ def read_images(exchange: Exchange) -> tuple[list[bytes], bool]:
 
 def refuse(exchange: Exchange, error: BeyondError) -> None:
     exchange.respond(http_status(error), error_body(error), headers=http_headers(error))
-
-
-def answer(exchange: Exchange, call: Call, model: Model, options: PredictOptions, *, several: bool) -> None:
-    """Reply to a call that ended, and close its traces."""
-    error = call.error
-    if error is not None and (not several or all(request.error for request in call.requests)):
-        body, status, headers = error_body(error), http_status(error), list(http_headers(error))
-    else:
-        now_ns = time.monotonic_ns()
-        items = [_item(request, model, options, now_ns) for request in call.requests]
-        body, status, headers = orjson.dumps(items if several else items[0]), 200, []
-    if options.trace:
-        slowest = max(call.requests, key=lambda request: request.trace.borders()[-1])
-        headers.append(("Server-Timing", server_timing(slowest.trace, time.monotonic_ns())))
-    call.replied(exchange.respond(status, body, headers=headers))
-
-
-def _item(request: Request, model: Model, options: PredictOptions, now_ns: int) -> dict[str, object]:
-    """One image's answer; several images' errors stand beside their neighbours' results."""
-    if request.error is not None:
-        item: dict[str, object] = orjson.loads(error_body(request.error))
-    else:
-        item = {"model": model.name, "predictions": predictions(request, options.top_k, model.labels)}
-    if options.trace:
-        item["trace"] = request.trace.as_dict(now_ns)
-    return item
-
-
-def predictions(request: Request, top_k: int, labels: Sequence[str] | None) -> list[dict[str, object]]:
-    """The best `top_k` classes, best first; a class without a label is labelled by its index."""
-    outputs = outputs_of(request)
-    assert outputs.top_scores is not None
-    assert outputs.top_indices is not None
-    # A batch ranks as many classes as its most demanding request asked for.
-    scores = outputs.top_scores[request.index, :top_k].tolist()
-    indices = outputs.top_indices[request.index, :top_k].tolist()
-    return [
-        {
-            "label": labels[index] if labels is not None and index < len(labels) else str(index),
-            "index": index,
-            "score": score,
-        }
-        for index, score in zip(indices, scores, strict=True)
-    ]

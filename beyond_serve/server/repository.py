@@ -53,6 +53,7 @@ class ModelRepository:
         on_unloaded: Callable[[Model], None],
     ) -> None:
         self._entries = {config.name: _Entry(config) for config in configs}
+        self._only = configs[0].name if len(configs) == 1 else None
         self._open_model = open_model
         self._on_loaded = on_loaded
         self._on_unloaded = on_unloaded
@@ -93,12 +94,12 @@ class ModelRepository:
             InvalidRequestError: several are served, so the request must name one.
             ModelNotFoundError: it is not loaded.
         """
-        if len(self._entries) > 1:
+        if self._only is None:
             raise InvalidRequestError(
                 "several models are served and the request names none",
                 f"add ?model=NAME with one of: {', '.join(self._entries)}",
             )
-        return self.get(next(iter(self._entries)))
+        return self.get(self._only)
 
     def index(self) -> list[ModelStatus]:
         return [self._status(entry) for entry in self._entries.values()]

@@ -153,6 +153,8 @@ async def serve(config: ServerConfig, say: Callable[[str], None]) -> int:
     # What start-up made lives as long as the server: keep the collector from walking it again and again.
     gc.collect()
     gc.freeze()
+    # Requests are freed without the collector; look for the rare cycle rarely. An invented number.
+    gc.set_threshold(50_000, 20, 100)
     await asked
     if await service.stop():
         return 0

@@ -18,7 +18,7 @@ from typing import NamedTuple, TextIO
 
 import orjson
 
-from beyond_serve.batching import STAGES, Trace
+from beyond_serve.batching import STAGES, BatchTiming, Trace
 from beyond_serve.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -33,10 +33,7 @@ class Record(NamedTuple):
     model: str
     outcome: str
     borders: tuple[int, ...]
-    batch_size: int
-    release: str
-    instance: str
-    simulated: bool
+    batch: BatchTiming | None
 
 
 Formatter = Callable[[Iterable[Record]], Iterable[dict[str, object]]]
@@ -67,18 +64,7 @@ class TraceFile:
 
     def record(self, model: str, trace: Trace, outcome: str) -> None:
         """Take a finished trace; on the event loop."""
-        self._records.append(
-            Record(
-                next(self._ids),
-                model,
-                outcome,
-                trace.borders(),
-                trace.batch_size,
-                trace.release,
-                trace.instance,
-                trace.simulated,
-            )
-        )
+        self._records.append(Record(next(self._ids), model, outcome, trace.borders(), trace.timing))
         if len(self._records) >= _HAND_OVER_AT:
             self.flush()
 
@@ -156,14 +142,19 @@ class ChromeFormat:
             "dur": (end - begin) / 1000,
         }
         if "#" in name:
-            event["args"] = {
-                "outcome": record.outcome,
-                "batch_size": record.batch_size,
-                "release": record.release,
-                "instance": record.instance,
-                "simulated": record.simulated,
-            }
+            event["args"] = {"outcome": record.outcome, **_batch_arguments(record.batch)}
         return event
+
+
+def _batch_arguments(batch: BatchTiming | None) -> dict[str, object]:
+    if batch is None:
+        return {}
+    return {
+        "batch_size": batch.size,
+        "release": batch.release,
+        "instance": batch.instance,
+        "simulated": batch.simulated,
+    }
 
 
 def triton_format(records: Iterable[Record]) -> Iterable[dict[str, object]]:

@@ -89,7 +89,7 @@ def test_invariants(events: list[tuple], delay_ns: int, max_batch: int, instance
     assert not set(answered) & cancelled
     # Each result is the request's own.
     assert all(
-        request.batch.outputs[request.index] == f"result of {request.payload}"
+        request.outputs[request.index] == f"result of {request.payload}"
         for request in ended.requests
         if request.error is None
     )

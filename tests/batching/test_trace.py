@@ -11,10 +11,10 @@ from beyond_serve.batching import STAGES, BatchTiming, Trace
 def full_trace() -> Trace:
     trace = Trace(1_000, 2_000)
     trace.admitted, trace.decode_started, trace.decoded, trace.transformed = 2_100, 2_500, 4_000, 4_400
-    timing = trace.timing = BatchTiming()
+    timing = trace.timing = BatchTiming(3, "full")
+    timing.instance = "m-0"
     timing.started, timing.copied_in, timing.inferred = 5_000, 5_050, 9_000
     timing.copied_out, timing.postprocessed = 9_010, 9_100
-    trace.batch_size, trace.release, trace.instance = 3, "full", "m-0"
     return trace
 
 

@@ -55,7 +55,7 @@ class Ended:
 
     def results(self) -> list[object]:
         return [
-            request.error.code if request.error is not None else request.batch.outputs[request.index]  # type: ignore[union-attr]
+            request.error.code if request.error is not None else request.outputs[request.index]
             for request in self.requests
         ]
 

@@ -15,11 +15,11 @@ from beyond_serve.server.trace_file import open_trace_file
 def trace(start: int, end: int) -> Trace:
     trace = Trace(start, start + 10)
     trace.admitted = start + 20
-    timing = trace.timing = BatchTiming()
+    timing = trace.timing = BatchTiming(2, "full")
     timing.started, timing.copied_in, timing.inferred = start + 30, start + 40, start + 50
     timing.copied_out, timing.postprocessed = start + 60, start + 70
     trace.replied = end
-    trace.batch_size, trace.release, trace.instance = 2, "full", "m-0"
+    timing.instance = "m-0"
     return trace
 
 

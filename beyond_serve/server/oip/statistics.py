@@ -69,7 +69,7 @@ class ModelStatistics:
         timing = batch.timing
         count = total = queue = host = 0
         for request in batch.requests:
-            if request.batch is not batch:
+            if request.outputs is None:
                 continue  # Cancelled or expired while it ran.
             trace = request.trace
             prepared = trace.transformed - trace.decode_started if trace.transformed else 0
