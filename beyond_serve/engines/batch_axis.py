@@ -45,6 +45,16 @@ def one_row_each(outputs: Outputs, count: int) -> Outputs:
     return outputs
 
 
+def freed_shape(shape: NDArray[np.generic], batch: int) -> NDArray[np.int64] | None:
+    """A Reshape node's constant shape with its batch freed; None if it does not begin with `batch`."""
+    if shape.ndim != 1 or not shape.size or shape[0] != batch:
+        return None
+    freed = shape.astype(np.int64)
+    # -1 is what is left over; where another axis is that already, 0 keeps the input's first axis.
+    freed[0] = 0 if (freed[1:] == -1).any() else -1
+    return freed
+
+
 def probe_rows(row_shape: tuple[int, ...], dtype: np.dtype[np.generic], count: int) -> NDArray[np.generic]:
     """Seeded rows [count, …], each different: bytes for uint8, else about normal."""
     rng = np.random.default_rng(20240321)

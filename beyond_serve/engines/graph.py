@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from beyond_serve.engines.batch_axis import freed_shape
 from beyond_serve.engines.foreign import require
 from beyond_serve.engines.image_input import LUMA, ImageInput
 from beyond_serve.errors import ModelLoadError
@@ -103,13 +104,35 @@ class _Prefix:
 
 
 def with_free_batch(proto: Any, input_name: str) -> Any:
-    """A copy of `proto` that claims a free batch axis; whether it holds is for the caller to prove."""
+    """A copy of `proto` that claims a free batch axis; whether it holds is for the caller to prove.
+
+    Exporters write the batch into the constant shapes of Reshape nodes; there it is freed as well.
+    """
     onnx = require("onnx")
     result = onnx.ModelProto()
     result.CopyFrom(proto)
     graph = result.graph
     del graph.value_info[:]
-    for value in [*(one for one in graph.input if one.name == input_name), *graph.output]:
+    own = next(value for value in graph.input if value.name == input_name)
+    batch = own.type.tensor_type.shape.dim[0].dim_value
+    for value in [own, *graph.output]:
         if value.type.tensor_type.shape.dim:
             value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    _free_reshapes(onnx, graph, batch)
     return result
+
+
+def _free_reshapes(onnx: Any, graph: Any, batch: int) -> None:
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant" and node.attribute and node.attribute[0].name == "value":
+            constants[node.output[0]] = node.attribute[0].t
+    for index, node in enumerate(graph.node):
+        tensor = constants.get(node.input[1]) if node.op_type == "Reshape" and len(node.input) > 1 else None
+        if tensor is None or tensor.data_location == onnx.TensorProto.EXTERNAL:
+            continue
+        shape = freed_shape(onnx.numpy_helper.to_array(tensor), batch)
+        if shape is None:
+            continue
+        node.input[1] = f"{IMAGE_INPUT}/free_shape{index}"
+        graph.initializer.append(onnx.numpy_helper.from_array(shape, node.input[1]))

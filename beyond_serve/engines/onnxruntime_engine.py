@@ -26,7 +26,8 @@ from beyond_serve.engines.tensor_rows import DTYPES, stacked_tensors
 from beyond_serve.engines.warm_up import warm_up
 from beyond_serve.errors import EngineError, ModelLoadError
 
-_ERRORS_ONLY = 3
+# Errors come as exceptions; the log would tell them twice, and tell of probes that may fail.
+_FATAL_ONLY = 4
 
 
 class Session:
@@ -37,7 +38,7 @@ class Session:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        options.log_severity_level = _ERRORS_ONLY
+        options.log_severity_level = _FATAL_ONLY
         # Waiting threads would spin on cores that decoders need.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from beyond_serve.engines.batch_axis import freed_shape
 from beyond_serve.engines.foreign import require
 from beyond_serve.engines.image_input import ImageInput
 
@@ -58,6 +59,7 @@ def with_free_batch(model: Any, row: tuple[int, ...], probe: tuple[int, ...]) ->
     """
     ov = require("openvino")
     graph = model.clone()
+    _free_reshapes(graph, graph.input(0).get_partial_shape()[0].get_length())
     try:
         graph.reshape({graph.input(0): ov.PartialShape([-1, *probe])})
         shapes = [port.get_partial_shape() for port in graph.outputs]
@@ -67,3 +69,15 @@ def with_free_batch(model: Any, row: tuple[int, ...], probe: tuple[int, ...]) ->
     except RuntimeError:
         return None
     return graph
+
+
+def _free_reshapes(graph: Any, batch: int) -> None:
+    """Free the batch in the constant shapes of Reshape nodes, where exporters write it."""
+    ops = require("openvino.opset13", "openvino")
+    for node in graph.get_ops():
+        if node.get_type_name() != "Reshape" or node.input_value(1).get_node().get_type_name() != "Constant":
+            continue
+        shape = freed_shape(node.input_value(1).get_node().get_data(), batch)
+        # 0 keeps the input's axis only in nodes that say so.
+        if shape is not None and (shape[0] != 0 or node.get_attributes()["special_zero"]):
+            node.input(1).replace_source_output(ops.constant(shape).output(0))

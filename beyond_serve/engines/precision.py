@@ -15,6 +15,8 @@ PROBES = 2
 # 0.5 %, transformers' by 1 to 2 %. Garbage differs by 100 %. The border between is an invented number.
 TOLERANCE = 0.05
 _LEAST_PROBABILITY = 1e-6
+# Logits closer together than this give the classes equal chances, whatever their order.
+_LEAST_SPREAD = 0.1
 
 
 def probe_images(shape: tuple[int, int, int], count: int = PROBES) -> NDArray[np.uint8]:
@@ -68,19 +70,19 @@ def _scores_differ(
         return _too_far(name, want, got)
     want = want - want.mean(axis=1, keepdims=True)
     got = got - got.mean(axis=1, keepdims=True)
-    allowed = 2 * TOLERANCE * np.sqrt((want**2).mean(axis=1))
+    spread = np.maximum(np.sqrt((want**2).mean(axis=1)), _LEAST_SPREAD)
     chosen = np.take_along_axis(want, got.argmax(axis=1)[:, None], axis=1)[:, 0]
-    if (want.max(axis=1) - chosen > allowed).any():
+    if (want.max(axis=1) - chosen > 2 * TOLERANCE * spread).any():
         return f"'{name}' has another best class"
-    return _too_far(name, want, got)
+    return _too_far(name, want, got, _LEAST_SPREAD)
 
 
-def _too_far(name: str, want: NDArray[np.float64], got: NDArray[np.float64]) -> str | None:
-    spread = np.sqrt((want**2).mean())
-    error = np.sqrt(((got - want) ** 2).mean())
-    if error <= TOLERANCE * max(spread, 1e-6):
-        return None
-    return f"'{name}' differs by {error / max(spread, 1e-6):.1%}"
+def _too_far(
+    name: str, want: NDArray[np.float64], got: NDArray[np.float64], least_spread: float = 1e-6
+) -> str | None:
+    spread = max(float(np.sqrt((want**2).mean())), least_spread)
+    error = float(np.sqrt(((got - want) ** 2).mean()))
+    return None if error <= TOLERANCE * spread else f"'{name}' differs by {error / spread:.1%}"
 
 
 def choose_precision(

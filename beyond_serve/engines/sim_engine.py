@@ -142,7 +142,7 @@ class SimContext:
         """Wait until the table's latency after the call, without holding the GIL; touch no row.
 
         The deadline is absolute, so that what the call itself costs is not added to it. The kernel
-        wakes the thread some 60 µs late; spinning that away would take the CPU that is measured.
+        wakes the thread about 0.1 ms late; spinning that away would take the CPU that is measured.
         """
         now = timing.copied_in = self._clock()
         deadline = now + round(self._table.latency_ms(len(batch)) * 1e6)

@@ -40,6 +40,29 @@ def test_a_batch_axis_that_can_be_freed_is_freed(tmp_path: Path, engine_name: st
 
 
 @both
+@pytest.mark.parametrize("shape", [[1, 8], [1, -1]])
+@pytest.mark.parametrize("as_node", [False, True])
+def test_a_batch_inside_a_reshape_is_freed_too(
+    tmp_path: Path, engine_name: str, shape: list[int], as_node: bool
+) -> None:
+    constant = helper.make_node(
+        "Constant", [], ["s"], value=helper.make_tensor("s", TensorProto.INT64, [2], shape)
+    )
+    source = write_raw(
+        tmp_path / "reshape.onnx",
+        [*([constant] if as_node else []), helper.make_node("Reshape", ["x", "s"], ["y"])],
+        {"x": (TensorProto.FLOAT, [1, 1, 2, 4])},
+        {"y": (TensorProto.FLOAT, [1, 8])},
+        {} if as_node else {"s": np.array(shape, np.int64)},
+    )
+    engine = load(source, engine_name)
+    assert engine.info.fixed_batch is None
+    rows = np.repeat(images(3, (2, 4))[..., :1], 3, axis=3)
+    outputs = infer(engine.create_context(), image_batch(rows))
+    np.testing.assert_allclose(outputs["y"], rows[..., 0].reshape(3, 8), rtol=1e-6)
+
+
+@both
 def test_a_fixed_batch_of_one_is_served_row_by_row(tmp_path: Path, engine_name: str) -> None:
     # Its shapes allow more rows; only their values betray that rows would mix.
     engine = load(write(tmp_path / "one.onnx", Net(batch=1, mixes_rows=True)), engine_name)

@@ -76,6 +76,13 @@ def test_probabilities_are_compared_by_their_logarithm() -> None:
     assert disagreement({"y": softmax(want)}, {"y": flat}, info(probabilities=True)) is not None
 
 
+def test_rounding_among_equal_classes_is_fine() -> None:
+    want, got = 1e-4 * logits(), 1e-4 * logits(1)
+    assert disagreement({"y": want}, {"y": got}, info()) is None
+    assert disagreement({"y": softmax(want)}, {"y": softmax(got)}, info(probabilities=True)) is None
+    assert disagreement({"y": want}, {"y": logits(1)}, info()) is not None
+
+
 def test_whole_numbers_and_single_logits() -> None:
     whole = {"y": np.array([[1], [2]], np.int64)}
     assert disagreement(whole, {"y": whole["y"] + 1}, info()) is None
