@@ -9,7 +9,6 @@ import pytest
 from beyond_serve.engines.protocol import TensorSpec
 from beyond_serve.errors import BeyondError, EngineError, InvalidRequestError
 from beyond_serve.server.oip.infer import LONGEST_TIMEOUT_US, Inference, prepare_inference
-from beyond_serve.server.oip.inputs import raw_input
 from beyond_serve.server.oip.shared_memory import RegionTable
 from beyond_serve.wire.bytes_tensor import encode_bytes
 from beyond_serve.wire.oip import InferInput, InferRequest, InferResponse, RegionSlice, RequestedOutput
@@ -152,25 +151,6 @@ class TestInputs:
         run(model, InferInput("image", "FP32", ROWS.shape, ROWS))
         run(model, images(b"a"))
         assert [type(submitted.rows) for submitted in model.submitted] == [np.ndarray, list]
-
-
-class TestRawInput:
-    def test_a_raw_body_is_one_image(self) -> None:
-        assert raw_input(engine_info(), b"jpeg") == InferInput("image", "BYTES", (1,), [b"jpeg"])
-
-    def test_a_raw_body_may_be_rows(self) -> None:
-        given = raw_input(engine_info(image_shape=None), ROWS.tobytes())
-        assert (given.name, given.shape) == ("pixels", (2, 3, 2, 2))
-
-    @pytest.mark.parametrize("body", [b"", b"123"])
-    def test_rows_must_be_whole(self, body: bytes) -> None:
-        with pytest.raises(InvalidRequestError, match="no whole number of rows"):
-            raw_input(engine_info(image_shape=None), body)
-
-    def test_free_sizes_cannot_be_guessed(self) -> None:
-        free = TensorSpec("pixels", "FP32", (-1, 3, -1, -1))
-        with pytest.raises(InvalidRequestError, match="cannot say the shape"):
-            raw_input(engine_info(image_shape=None, inputs=(free,)), ROWS.tobytes())
 
 
 class TestOutputs:
