@@ -64,7 +64,7 @@ def test_results_equal_a_single_call(pool: NativePool) -> None:
 
 
 def test_times_are_ordered_and_on_the_monotonic_clock(pool: NativePool, small: bytes) -> None:
-    import time  # noqa: PLC0415
+    import time
 
     before = time.monotonic_ns()
     pool.submit("a", small, SMALL, slot(SMALL))

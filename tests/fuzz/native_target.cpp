@@ -1,0 +1,59 @@
+// libFuzzer target of the native core: 16 bytes of parameters, then the file. Slot and file are heap blocks of
+// exactly their sizes, so that the address sanitizer sees one byte too many.
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+
+#include "jpeg.h"
+
+namespace {
+
+struct Head {
+  uint8_t width, height, filter, orientation, flags, ratio, window, spare;
+  uint8_t x0, y0, x1, y1;
+  uint8_t resized_x, resized_y, left, top;
+};
+
+// Half of the boxes follow the file's own dimensions, so that they are often valid.
+beyond::Params params_of(const Head& head, const uint8_t* data, size_t size) {
+  int width = 256, height = 256;
+  for (size_t at = 2; at + 9 < size; at++) {
+    if (data[at] == 0xFF && (data[at + 1] & 0xF0) == 0xC0 && data[at + 1] != 0xC4) {
+      height = data[at + 5] << 8 | data[at + 6];
+      width = data[at + 7] << 8 | data[at + 8];
+      break;
+    }
+  }
+  beyond::Params p{};
+  p.x0 = width * (head.x0 / 255.0), p.x1 = width * (head.x1 / 255.0);
+  p.y0 = height * (head.y0 / 255.0), p.y1 = height * (head.y1 / 255.0);
+  p.width = head.width % 96 + 1, p.height = head.height % 96 + 1;
+  p.filter = static_cast<beyond::Filter>(head.filter % beyond::kFilters);
+  p.orientation = head.orientation % 8 + 1;
+  p.flags = head.flags & beyond::kAllFlags;
+  p.min_ratio = head.ratio / 64.0;
+  p.left = head.left, p.top = head.top;
+  p.resized_width = p.left + p.stored_width() + head.resized_x;
+  p.resized_height = p.top + p.stored_height() + head.resized_y;
+  return p;
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* input, size_t length) {
+  if (length < sizeof(Head)) return 0;
+  Head head;
+  std::memcpy(&head, input, sizeof head);
+  const size_t size = length - sizeof head;
+  std::unique_ptr<uint8_t[]> data(new uint8_t[size]);
+  std::memcpy(data.get(), input + sizeof head, size);
+  const beyond::Params params = params_of(head, data.get(), size);
+  std::unique_ptr<uint8_t[]> slot(new uint8_t[params.output_bytes()]);
+  // One scratch for all inputs, as a worker has: what one image leaves behind must not hurt the next.
+  static beyond::Scratch scratch{{16, size_t{64} << 20}};
+  beyond::Outcome outcome;
+  beyond::decode_jpeg(data.get(), size, params, slot.get(), scratch, outcome, nullptr);
+  if (outcome.status != beyond::Status::kOk && outcome.message[0] == 0) std::abort();
+  return 0;
+}
