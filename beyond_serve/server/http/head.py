@@ -12,19 +12,18 @@ from functools import lru_cache
 
 from beyond_serve.server.http.refusal import Refusal
 
+# No space, and so no joined values of several Host lines.
 _HOST = re.compile(rb"[A-Za-z0-9._~%!$&'()*+,;=:\[\]-]*")
 _CODE = "invalid_request"
 
 
-def check_head(
-    method: str, target: str, headers: dict[bytes, bytes], version: str, *, host_repeated: bool
-) -> Refusal | None:
+def check_head(method: str, target: str, headers: dict[bytes, bytes], version: str) -> Refusal | None:
     """Refuse a head that must not be acted on; the connection's framing cannot be trusted after it.
 
     Args:
-        headers: by lower-case name; values may have white space around them.
+        headers: by lower-case name; values may have white space around them, repeated
+            ones are joined by ", ".
         version: "1.1", as llhttp read it; "0.9" for a request line without one.
-        host_repeated: more than one Host line came.
     """
     # One function without further calls for a request that is in order: it runs for every one.
     if target[:1] != "/" or "#" in target or method == "CONNECT":
@@ -37,7 +36,7 @@ def check_head(
             return Refusal(505, _CODE, f"HTTP/{version} is not spoken here", "use HTTP/1.1")
     elif host is None:
         return _bad("the Host header is missing", "HTTP/1.1 requires it")
-    if host_repeated or (host is not None and not _is_host(host)):
+    if host is not None and not _is_host(host):
         return _bad("the Host header is not one host", "send exactly one, as host:port")
     if b"transfer-encoding" in headers or b"expect" in headers:
         return _check_body_headers(headers, version)

@@ -56,7 +56,6 @@ class RequestReader:
         "_gate",
         "_head_bytes",
         "_headers",
-        "_host_repeated",
         "_limits",
         "_now_ns",
         "_parser",
@@ -83,7 +82,6 @@ class RequestReader:
         self._target = b""
         self._headers: dict[bytes, bytes] | None = {}
         self._head_bytes = 0
-        self._host_repeated = False
         self._upgrading = False
         self._exchange: Exchange | None = None
         self._body = Body()
@@ -169,7 +167,6 @@ class RequestReader:
         self._target = b""
         self._headers = {}
         self._head_bytes = -1
-        self._host_repeated = False
 
     def on_url(self, part: bytes) -> None:
         self._target += part
@@ -180,7 +177,6 @@ class RequestReader:
             return  # a trailer: nothing here reads them, and merged into the headers they could lie
         name = name.lower()
         if name in headers:
-            self._host_repeated |= name == b"host"
             value = b"%b, %b" % (headers[name], value)
         headers[name] = value
 
@@ -199,7 +195,7 @@ class RequestReader:
         self._exchange = exchange
         self.stage = _BODY
         self.since_ns = self._now_ns
-        refusal = check_head(method, target, headers, version, host_repeated=self._host_repeated)
+        refusal = check_head(method, target, headers, version)
         # Only a large piece of input can hold a large head that no check of unfinished ones has seen.
         most = self._limits.max_header_bytes
         if refusal is None and self._fed_bytes > most and _size(self._target, headers) > most:

@@ -13,6 +13,7 @@ from typing import Any
 
 from beyond_serve.server.http.exchange import Exchange, Gate, Handler
 from beyond_serve.server.http.limits import HttpLimits
+from beyond_serve.server.http.reader import RequestReader
 from beyond_serve.server.http.server import HttpServer, create_http_server
 
 LIMITS = HttpLimits(max_header_bytes=2000, max_body_bytes=100_000, max_discarded_bytes=100, drain_grace_s=0)
@@ -92,6 +93,11 @@ class Serving:
 
     def sweep_after(self, seconds: float) -> None:
         self.server.sweep(monotonic_ns() + int(seconds * 1e9))
+
+    def reader(self) -> RequestReader:
+        """What the server's only connection reads with, for what no client can see."""
+        (connection,) = self.server._connections
+        return connection._reader
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Let the loop run until something came true; the test's time-out is the whole run's."""
