@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ MEDIUM_BYTES = 121_000
 """Size and bytes of the "medium" image in Beyond Inference (arXiv 2403.12981), ImageNet's average."""
 _MEDIUM_DIGITS = (3, 8)
 _MEDIUM_NOISE = 24.0
+_QUALITIES = range(60, 100)
 _EXAMPLE_VIEW = 1_000
 """Scenes from this number on are drawn for examples only."""
 
@@ -49,5 +51,6 @@ def _medium(digits: Digits, index: int, seed: int) -> bytes:
     rng = np.random.default_rng((seed, index, _EXAMPLE_VIEW))
     scene = replace(random_scene(rng, MEDIUM_SIZE), noise=_MEDIUM_NOISE)
     image = draw(digits.images[index], scene, rng)
-    encoded = (encode(image, quality) for quality in range(60, 100))
-    return min(encoded, key=lambda data: abs(len(data) - MEDIUM_BYTES))
+    above = bisect_left(_QUALITIES, MEDIUM_BYTES, key=lambda quality: len(encode(image, quality)))
+    nearest = (encode(image, quality) for quality in _QUALITIES[max(above - 1, 0) : above + 1])
+    return min(nearest, key=lambda data: abs(len(data) - MEDIUM_BYTES))
