@@ -193,9 +193,18 @@ class Connection(asyncio.Protocol):
                 self._reader.refuse(refusal)
                 self._advance()
 
+    @property
+    def busy(self) -> bool:
+        """A request is being received or handled, or an answer is not yet on its way whole."""
+        return (
+            self._exchange is not None
+            or bool(self._reader.completed)
+            or self._reader.stage in (Stage.HEAD, Stage.BODY)
+            or self._transport.get_write_buffer_size() > 0
+        )
+
     def close_if_idle(self) -> None:
-        """Close, unless a request is being received or answered."""
-        if self._exchange is None and not self._reader.completed and self._reader.stage is Stage.IDLE:
+        if not (self.busy or self._lingering):
             self._transport.close()
 
     def abort(self) -> None:

@@ -206,7 +206,8 @@ class HttpServer:
                 async with asyncio.timeout_at(deadline_s):
                     await self._all_gone
             except TimeoutError:
-                return False
+                # Whoever is only idle or slow to close has had every answer.
+                return not self._accepting and not any(connection.busy for connection in self._connections)
         return True
 
     def _note_gone(self) -> None:

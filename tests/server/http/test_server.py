@@ -153,6 +153,22 @@ async def test_draining_ends_at_the_deadline_and_tells_the_handler() -> None:
         assert running.server.open_connections == 0
 
 
+async def test_idle_connection_at_the_deadline_is_no_loss() -> None:
+    async with serving(limits=HttpLimits(drain_grace_s=5)) as running:
+        client = await running.connect()
+        await client.ask(get())
+        assert await running.server.drain(in_seconds(0))
+        assert running.server.open_connections == 0
+
+
+async def test_answer_that_its_client_has_not_taken_at_the_deadline_is_a_loss() -> None:
+    async with serving(limits=HttpLimits(max_body_bytes=50_000_000, drain_grace_s=0)) as running:
+        client = await running.connect()
+        await client.send(post(b"x" * 24_000_000))
+        await running.until(lambda: len(running.seen) == 1)
+        assert not await running.server.drain(in_seconds(0))
+
+
 async def test_date_is_renewed_by_the_sweep() -> None:
     async with serving() as running:
         running.server.date = b"date: long ago\r\n"
