@@ -120,7 +120,7 @@ def _compare(result: Result, size: str, runs: dict[str, list[tuple[float, int, i
         for name, found in runs.items()
     }
     ours, theirs = list(medians)
-    ratio = medians[ours][0] / medians[theirs][0]
+    ratio: float = medians[ours][0] / medians[theirs][0]
     for name, (rate, p50, p99) in medians.items():
         result.rows.append((name, size, rate, p50, p99, ratio if name == ours else 1.0))
     return ratio

@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from rich.progress import Progress
@@ -27,6 +28,7 @@ from beyond_serve.engines.load import load_engine
 from beyond_serve.engines.slots import SlotRows
 from beyond_serve.preprocess.header import read_header
 from beyond_serve.preprocess.host import HostPreprocessor
+from beyond_serve.preprocess.plan import Fidelity
 from beyond_serve.preprocess.pool import WorkerPool
 from beyond_serve.server.config import ModelConfig
 from beyond_serve.server.loading import read_source
@@ -63,11 +65,11 @@ def run(rounds: int, seconds: float, fidelity: str, progress: Progress) -> Resul
 def _one(
     name: str, source: str, body: bytes, rounds: int, seconds: float, fidelity: str, progress: Progress
 ) -> list[tuple[float, float, float]]:
-    config = ModelConfig(name, source, fidelity=fidelity)
+    config = ModelConfig(name, source, fidelity=cast("Fidelity", fidelity))
     described = read_source(config)
     assert described.plan is not None
     engine = load_engine(described.engine)
-    host = HostPreprocessor(described.plan, fidelity)  # type: ignore[arg-type]
+    host = HostPreprocessor(described.plan, cast("Fidelity", fidelity))
     port = free_port()
     arguments = ("--model", f"{name}={source}", "--fidelity", fidelity)
     command = beyond_serve_command(*arguments, "--http", f"127.0.0.1:{port}", "--grpc", "off")

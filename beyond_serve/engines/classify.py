@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beyond_serve.engines.protocol import EngineInfo
-from beyond_serve.errors import EngineError
+from beyond_serve.errors import BeyondError, EngineError
 
 # Below this many classes a whole sort costs less than a partition and its repairs.
 _SORT_ALL = 64
@@ -30,7 +30,7 @@ class BatchOutputs:
     tensors: Mapping[str, NDArray[np.generic]]
     top_scores: NDArray[np.float32] | None = None
     top_indices: NDArray[np.int64] | None = None
-    row_errors: Mapping[int, EngineError] = field(default_factory=dict)
+    row_errors: Mapping[int, BeyondError] = field(default_factory=dict)
 
 
 def classify(outputs: Mapping[str, NDArray[np.generic]], info: EngineInfo, top_k: int) -> BatchOutputs:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
+
+import numpy as np
 
 from beyond_serve.batching import Batch, BatchTiming
 from beyond_serve.engines.classify import BatchOutputs, classify
 from beyond_serve.engines.protocol import BatchRows, EngineInfo, ExecutionContext
 from beyond_serve.engines.slots import SlotArena, rows_of
-from beyond_serve.errors import BeyondError, EngineError, InstanceLostError
+from beyond_serve.errors import BeyondError, EngineError, InstanceLostError, InvalidRequestError
 
 Outcome = tuple[BatchOutputs | None, BeyondError | None]
 
@@ -22,12 +25,32 @@ def run_rows(
     error: BeyondError | None = None
     try:
         outputs = classify(context.infer(rows, timing), info, top_k)
+        if isinstance(rows.key, tuple) and (bad := nan_rows(rows)):
+            outputs = replace(outputs, row_errors={**outputs.row_errors, **bad})
     except BeyondError as raised:
         error = raised
     except Exception as raised:  # the seam: an engine's own errors become ours here, once
         error = EngineError(f"the engine failed: {type(raised).__name__}: {raised}")
     timing.postprocessed = time.monotonic_ns()
     return outputs, error
+
+
+def nan_rows(rows: BatchRows) -> dict[int, BeyondError]:
+    """The rows of a client's tensors that hold NaN. Most networks' ReLU would turn it into an answer.
+
+    A sum is NaN if any value is, and costs a fraction of looking at each; infinities of both signs make
+    one as well, so a NaN sum is looked at twice.
+    """
+    bad: dict[int, BeyondError] = {}
+    for index, row in enumerate(rows.rows()):
+        if isinstance(row, np.ndarray) and row.dtype.kind == "f":
+            with np.errstate(invalid="ignore"):
+                suspicious = np.isnan(row.sum(dtype=np.float32))
+            if suspicious and np.isnan(row).any():
+                bad[index] = InvalidRequestError(
+                    "the input tensor holds NaN", "check what the client's preprocessing divides by"
+                )
+    return bad
 
 
 def run_batch(context: ExecutionContext, info: EngineInfo, batch: Batch, arena: SlotArena | None) -> None:

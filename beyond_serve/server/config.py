@@ -7,9 +7,10 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from beyond_serve.errors import ConfigError
+from beyond_serve.preprocess.plan import Fidelity
 from beyond_serve.server.options import OPTIONS, Option
 
 _BY_NAME = {option.name: option for option in OPTIONS}
@@ -30,7 +31,7 @@ class ModelConfig:
     max_delay_us: int = 0
     max_queue: int = 1024
     timeout_ms: float = 0.0
-    fidelity: str = "exact"
+    fidelity: Fidelity = "exact"
     decode: str = "auto"
     tolerate_corrupt: bool = False
     max_pixels: int = 50_000_000
@@ -135,7 +136,8 @@ def _checked(option: Option, value: Any, file: str | None) -> Any:
         raise ConfigError(f"{where} must be {option.kind.__name__}, not {value!r}", "mend the value")
     if option.choices and value not in option.choices:
         raise ConfigError(f"{where} cannot be {value!r}", f"choose one of {', '.join(option.choices)}")
-    if option.minimum is not None and not value >= option.minimum:
+    # Asked this way round, for a NaN is not at least anything.
+    if option.minimum is not None and not cast("float", value) >= option.minimum:
         raise ConfigError(f"{where} must be at least {option.minimum:g}, not {value!r}", "mend the value")
     return value
 

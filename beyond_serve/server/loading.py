@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from beyond_serve.batching import Admission, Batcher, Clock, FixedPolicy
 from beyond_serve.demo.location import demo_model
+from beyond_serve.engines.cores import available_cores
 from beyond_serve.engines.describe import describe_model
 from beyond_serve.engines.group import InstanceGroup
 from beyond_serve.engines.instance import InlineInstance, InstanceEvents, RunningInstance, ThreadInstance
@@ -26,7 +27,6 @@ from beyond_serve.preprocess.plan import PreprocessPlan
 from beyond_serve.preprocess.presets import load_plan
 from beyond_serve.server.config import ModelConfig
 from beyond_serve.server.model import Model
-from beyond_serve.engines.cores import available_cores
 from beyond_serve.server.stage import PreprocessStage
 
 T = TypeVar("T")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 
 from beyond_serve.errors import BeyondError
@@ -13,6 +14,8 @@ from beyond_serve.server.config import ServerConfig, build_config
 
 def main() -> None:
     """Entry point. Exits 0 after a clean stop, 1 if something accepted was lost, 2 if it cannot start."""
+    # gRPC's core would print its own lines beside ours, for what is reported as an error anyway.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     command = parse_command_line()
     try:
         config = build_config(command.models, command.options, command.config)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 
 from beyond_serve.batching import LoopClock
+from beyond_serve.engines.cores import available_cores
 from beyond_serve.preprocess.pool import WorkerPool
 from beyond_serve.server.announce import announce_models
 from beyond_serve.server.config import ModelConfig, ServerConfig
@@ -18,7 +19,6 @@ from beyond_serve.server.loading import Shared, open_model
 from beyond_serve.server.loop_lag import LoopLag
 from beyond_serve.server.metrics import Metrics
 from beyond_serve.server.model import Model
-from beyond_serve.engines.cores import available_cores
 from beyond_serve.server.repository import ModelRepository
 from beyond_serve.server.stage import PreprocessStage
 from beyond_serve.server.trace_file import TraceFile, open_trace_file

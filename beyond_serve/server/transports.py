@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from beyond_serve.server.announce import announce_grpc, announce_http
 from beyond_serve.server.app import PlainRoutes
 from beyond_serve.server.config import Address, ServerConfig
-from beyond_serve.server.grpc.server import GrpcOptions, GrpcServer
+from beyond_serve.server.grpc.options import GrpcOptions
+from beyond_serve.server.grpc.server import GrpcServer
 from beyond_serve.server.http.auth import BearerGate
 from beyond_serve.server.http.limits import HttpLimits
 from beyond_serve.server.http.router import Router

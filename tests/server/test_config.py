@@ -123,8 +123,6 @@ def test_every_model_option_can_stand_in_a_models_table(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_flags_are_one_clear_line(arguments: list[str], named: str) -> None:
-    with pytest.raises(ConfigError, match="."):
-        config(*arguments)
     with pytest.raises(ConfigError) as error:
         config(*arguments)
     assert named in error.value.message

@@ -11,7 +11,7 @@ import os
 import time
 
 import numpy as np
-from mosec import Server, Worker  # type: ignore[import-not-found,unused-ignore]
+from mosec import Server, Worker
 
 from beyond_serve.preprocess.header import read_header
 from beyond_serve.preprocess.host import HostPreprocessor
@@ -21,7 +21,7 @@ TABLE_BATCH = (1, 8, 32)
 TABLE_MS = (3.5, 6.8, 18.0)
 
 
-class Preprocess(Worker):  # type: ignore[misc,unused-ignore]
+class Preprocess(Worker):  # type: ignore[misc]
     """Encoded bytes to uint8 [224, 224, 3]."""
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class Preprocess(Worker):  # type: ignore[misc,unused-ignore]
         return self._row
 
 
-class Infer(Worker):  # type: ignore[misc,unused-ignore]
+class Infer(Worker):  # type: ignore[misc]
     """Sleeps as the table says and answers five classes."""
 
     def forward(self, data: list[np.ndarray]) -> list[dict[str, object]]:
