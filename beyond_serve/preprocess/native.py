@@ -41,12 +41,14 @@ class NativeFlag(IntFlag):
     TOLERATE_CORRUPT: take what there is of a damaged image.
     PLANAR: the output is [3, H, W] instead of [H, W, 3].
     VERTICAL_FIRST: order of the two resize passes, which shows in the rounding between them.
+    LIBRARY_ENTROPY: entropy decoding by libjpeg alone, to compare with. The result is the same.
     """
 
     FANCY_UPSAMPLING = 1
     TOLERATE_CORRUPT = 2
     PLANAR = 4
     VERTICAL_FIRST = 8
+    LIBRARY_ENTROPY = 16
 
 
 class NativeStatus(IntEnum):

@@ -18,7 +18,13 @@ from tests.fuzz.native_corpus import write
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "beyond_serve" / "preprocess" / "native"
 BUILD = ROOT / "build" / "fuzz"
-SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g", "-O1", "-fno-omit-frame-pointer"]
+SANITIZE = [
+    "-fsanitize=address,undefined",
+    "-fno-sanitize-recover=all",
+    "-g",
+    "-O1",
+    "-fno-omit-frame-pointer",
+]
 PYTHON_PARTS = {"module.cpp", "arguments.cpp", "pool_type.cpp", "baseline.cpp"}
 
 
@@ -33,7 +39,12 @@ def build_jpeg(source: Path) -> Path:
     build = BUILD / "jpeg"
     # libjpeg-turbo's own code shifts negative numbers and calls through generic function types, on purpose.
     flags = "-fsanitize=address,fuzzer-no-link -g -O1 -fno-omit-frame-pointer"
-    options = ["CMAKE_C_COMPILER=clang", f"CMAKE_C_FLAGS={flags}", "CMAKE_BUILD_TYPE=None", "ENABLE_SHARED=OFF"]
+    options = [
+        "CMAKE_C_COMPILER=clang",
+        f"CMAKE_C_FLAGS={flags}",
+        "CMAKE_BUILD_TYPE=None",
+        "ENABLE_SHARED=OFF",
+    ]
     options += ["WITH_TURBOJPEG=OFF", "WITH_TOOLS=OFF", "WITH_TESTS=OFF", "REQUIRE_SIMD=ON"]
     _run("cmake", "-S", str(source), "-B", str(build), *(f"-D{option}" for option in options))
     _run("cmake", "--build", str(build), "--target", "jpeg-static", "-j2")
@@ -47,7 +58,8 @@ def build_target() -> Path:
     target = BUILD / "native_target"
     parts = [str(path) for path in sorted(SOURCES.glob("*.cpp")) if path.name not in PYTHON_PARTS]
     _run(
-        "clang++", "-std=c++17", *SANITIZE, "-fsanitize=fuzzer", f"-I{SOURCES}", f"-I{source / 'src'}", f"-I{jpeg}",
+        "clang++", "-std=c++17", *SANITIZE, "-fsanitize=fuzzer",
+        f"-I{SOURCES}", f"-I{source / 'src'}", f"-I{jpeg}",
         str(Path(__file__).with_name("native_target.cpp")), *parts, str(jpeg / "libjpeg.a"), "-lpthread",
         "-o", str(target),
     )  # fmt: skip
@@ -68,7 +80,12 @@ def main() -> None:
     target = build_target()
     corpus = BUILD / "corpus"
     print(f"{write(corpus)} seeds")
-    limits = ["-timeout=10", "-rss_limit_mb=2048", "-max_len=262144", f"-max_total_time={given.minutes * 60:.0f}"]
+    limits = [
+        "-timeout=10",
+        "-rss_limit_mb=2048",
+        "-max_len=262144",
+        f"-max_total_time={given.minutes * 60:.0f}",
+    ]
     many = [f"-jobs={given.jobs}", f"-workers={given.jobs}"] if given.jobs > 1 else []
     command = [str(target), str(corpus), *limits, *many, "-print_final_stats=1", f"-artifact_prefix={BUILD}/"]
     sys.exit(subprocess.run(command, check=False, cwd=BUILD).returncode)

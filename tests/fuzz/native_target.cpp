@@ -31,12 +31,24 @@ beyond::Params params_of(const Head& head, const uint8_t* data, size_t size) {
   p.width = head.width % 96 + 1, p.height = head.height % 96 + 1;
   p.filter = static_cast<beyond::Filter>(head.filter % beyond::kFilters);
   p.orientation = head.orientation % 8 + 1;
-  p.flags = head.flags & beyond::kAllFlags;
+  p.flags = head.flags & (beyond::kAllFlags ^ beyond::kLibraryEntropy);
   p.min_ratio = head.ratio / 64.0;
   p.left = head.left, p.top = head.top;
   p.resized_width = p.left + p.stored_width() + head.resized_x;
   p.resized_height = p.top + p.stored_height() + head.resized_y;
   return p;
+}
+
+struct Result {
+  std::unique_ptr<uint8_t[]> slot;
+  beyond::Outcome outcome;
+};
+
+Result decode(const uint8_t* data, size_t size, const beyond::Params& params, beyond::Scratch& scratch) {
+  Result result;
+  result.slot.reset(new uint8_t[params.output_bytes()]());
+  beyond::decode_jpeg(data, size, params, result.slot.get(), scratch, result.outcome, nullptr);
+  return result;
 }
 
 }  // namespace
@@ -49,11 +61,17 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* input, size_t length) {
   std::unique_ptr<uint8_t[]> data(new uint8_t[size]);
   std::memcpy(data.get(), input + sizeof head, size);
   const beyond::Params params = params_of(head, data.get(), size);
-  std::unique_ptr<uint8_t[]> slot(new uint8_t[params.output_bytes()]);
   // One scratch for all inputs, as a worker has: what one image leaves behind must not hurt the next.
-  static beyond::Scratch scratch{{16, size_t{64} << 20}};
-  beyond::Outcome outcome;
-  beyond::decode_jpeg(data.get(), size, params, slot.get(), scratch, outcome, nullptr);
-  if (outcome.status != beyond::Status::kOk && outcome.message[0] == 0) std::abort();
+  static beyond::Scratch scratch{{16, size_t{64} << 20, int64_t{1} << 22}};
+  const Result ours = decode(data.get(), size, params, scratch);
+  if (ours.outcome.status != beyond::Status::kOk && ours.outcome.message[0] == 0) std::abort();
+  // The entropy decoder must judge and decode as libjpeg's does, whatever the bytes.
+  beyond::Params library = params;
+  library.flags |= beyond::kLibraryEntropy;
+  const Result theirs = decode(data.get(), size, library, scratch);
+  if (ours.outcome.status != theirs.outcome.status || ours.outcome.warnings != theirs.outcome.warnings) std::abort();
+  if (std::strcmp(ours.outcome.message, theirs.outcome.message) != 0) std::abort();
+  const bool done = ours.outcome.status == beyond::Status::kOk;
+  if (done && std::memcmp(ours.slot.get(), theirs.slot.get(), params.output_bytes()) != 0) std::abort();
   return 0;
 }

@@ -1,10 +1,10 @@
 #include "arena.h"
 
-#include <cstdio>
 #include <cstdlib>
 
+#include "libjpeg.h"
+
 extern "C" {
-#include <jpeglib.h>
 // jmemsys.h declares what a back end must define. It is internal to libjpeg and stable since 1991.
 #include "jmemsys.h"
 }
@@ -14,6 +14,19 @@ namespace {
 constexpr size_t kAlignment = 64;
 // A block larger than this is given back after the image: one giant must not pin memory for ever.
 constexpr size_t kKept = size_t{32} << 20;
+
+// Under the address sanitizer each request is an allocation of its own, so that overruns between them show.
+#if defined(__SANITIZE_ADDRESS__)
+constexpr bool kSeparate = true;
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+constexpr bool kSeparate = true;
+#else
+constexpr bool kSeparate = false;
+#endif
+#else
+constexpr bool kSeparate = false;
+#endif
 }  // namespace
 
 Arena::~Arena() {
@@ -30,7 +43,7 @@ void Arena::reset() {
   release_overflow();
   const size_t wanted = used_;
   used_ = placed_ = 0;
-  if (wanted <= capacity_ || wanted > kKept) return;
+  if (kSeparate || wanted <= capacity_ || wanted > kKept) return;
   std::free(block_);
   const size_t capacity = (wanted + wanted / 4 + kAlignment - 1) / kAlignment * kAlignment;
   block_ = static_cast<char*>(std::aligned_alloc(kAlignment, capacity));

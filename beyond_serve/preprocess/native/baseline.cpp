@@ -1,13 +1,9 @@
 #include "baseline.h"
 
 #include <csetjmp>
-#include <cstdio>
 #include <new>
 
-extern "C" {
-#include <jpeglib.h>
-}
-
+#include "libjpeg.h"
 #include "region.h"
 
 namespace beyond {

@@ -1,17 +1,12 @@
 #include "jpeg.h"
 
 #include <csetjmp>
-#include <cstdio>
 #include <cstring>
 #include <new>
 
-extern "C" {
-#include <jpeglib.h>
-
-#include <jerror.h>
-}
-
+#include "entropy.h"
 #include "frame.h"
+#include "libjpeg.h"
 #include "stream.h"
 
 namespace beyond {
@@ -29,7 +24,10 @@ struct Session {
   Interlude* interlude;
   int max_scans;
   size_t size;
+  bool own_entropy;
 };
+
+constexpr int kAgain = 2;  // longjmp's value where the image is to be decoded again by libjpeg alone
 
 Session* session_of(j_common_ptr cinfo) { return static_cast<Session*>(static_cast<void*>(cinfo)); }
 
@@ -55,6 +53,8 @@ void note_position(Session* session) {
 void on_error(j_common_ptr cinfo) {
   Session* session = session_of(cinfo);
   switch (session->errors.msg_code) {
+    case kEntropyGaveUp:
+      std::longjmp(session->escape, kAgain);
     case 0:
     case JERR_OUT_OF_MEMORY:
     case JERR_NO_BACKING_STORE:
@@ -95,7 +95,10 @@ void on_progress(j_common_ptr cinfo) {
   if (session->interlude) session->outcome->paused_ns += session->interlude->play();
 }
 
-void prepare(Session& session, const Params& params, size_t size, Scratch& scratch, Outcome& outcome) {
+void prepare(Session& session, const Params& params, size_t size, Scratch& scratch, Outcome& outcome,
+             bool own_entropy) {
+  scratch.arena.reset();
+  session.own_entropy = own_entropy;
   std::memset(&session.cinfo, 0, sizeof session.cinfo);
   session.params = &params;
   session.outcome = &outcome;
@@ -124,11 +127,11 @@ void run(Session& session, const uint8_t* data, size_t size, uint8_t* out, Scrat
   cinfo.scale_denom = 8;
   cinfo.do_fancy_upsampling = params.has(kFancyUpsampling) ? TRUE : FALSE;
   session.outcome->scale_num = static_cast<int>(cinfo.scale_num);
-  const char* refused = stream_rows(cinfo, params, out, scratch, *session.outcome);
+  const char* refused = stream_rows(cinfo, params, out, scratch, *session.outcome, session.own_entropy);
   if (refused) leave(&session, Status::kUnsupported, refused);
 }
 
-bool admissible(const uint8_t* data, size_t size, Outcome& outcome) {
+bool admissible(const uint8_t* data, size_t size, const Limits& limits, Outcome& outcome) {
   Frame frame;
   if (!read_frame(data, size, frame)) {
     outcome.fail(Status::kCorrupt, "no JPEG frame header");
@@ -138,7 +141,23 @@ bool admissible(const uint8_t* data, size_t size, Outcome& outcome) {
     outcome.fail(Status::kUnsupported, "this kind of JPEG is not decoded natively");
     return false;
   }
+  if (int64_t{frame.width} * frame.height > limits.max_pixels) {
+    outcome.fail(Status::kLimit, "more pixels than allowed");
+    return false;
+  }
   return true;
+}
+
+// One attempt; false if it is to be made again without our entropy decoder.
+bool attempt(const uint8_t* data, size_t size, const Params& params, uint8_t* out, Scratch& scratch,
+             Outcome& outcome, Interlude* interlude, bool own_entropy) {
+  Session session;
+  session.interlude = interlude;
+  prepare(session, params, size, scratch, outcome, own_entropy);
+  const int left_by = setjmp(session.escape);
+  if (left_by == 0) run(session, data, size, out, scratch);
+  // The arena owns all that libjpeg allocated and takes it back at the next attempt: nothing to destroy.
+  return left_by != kAgain;
 }
 
 }  // namespace
@@ -147,17 +166,17 @@ void decode_jpeg(const uint8_t* data, size_t size, const Params& params, uint8_t
                  Outcome& outcome, Interlude* interlude) noexcept {
   outcome = Outcome{};
   outcome.start_ns = monotonic_ns();
-  if (admissible(data, size, outcome)) {
-    scratch.arena.reset();
-    Session session;
-    session.interlude = interlude;
-    prepare(session, params, size, scratch, outcome);
+  if (admissible(data, size, scratch.limits, outcome)) {
     try {
-      if (setjmp(session.escape) == 0) run(session, data, size, out, scratch);
+      const bool own_entropy = !params.has(kLibraryEntropy);
+      if (!attempt(data, size, params, out, scratch, outcome, interlude, own_entropy)) {
+        outcome.resize_ns = 0;
+        outcome.warnings = 0;
+        attempt(data, size, params, out, scratch, outcome, interlude, false);
+      }
     } catch (const std::bad_alloc&) {
       outcome.fail(Status::kLimit, "out of memory");
     }
-    // The arena owns all that libjpeg allocated and takes it back at the next image: nothing to destroy.
   }
   outcome.end_ns = monotonic_ns();
   outcome.decode_ns -= outcome.paused_ns;

@@ -14,7 +14,8 @@ enum Flags : unsigned {
   kTolerateCorrupt = 2u,  // libjpeg warnings do not fail the image
   kPlanar = 4u,           // output is CHW instead of HWC
   kVerticalFirst = 8u,    // order of the two passes; it shows in the rounding between them
-  kAllFlags = 15u,
+  kLibraryEntropy = 16u,  // entropy decoding by libjpeg alone, to compare with
+  kAllFlags = 31u,
 };
 
 // `box` of the stored image is resized to resized_width x resized_height, of which the window that starts at

@@ -6,6 +6,7 @@
 
 #include "arena.h"
 #include "coefficients.h"
+#include "entropy.h"
 
 namespace beyond {
 
@@ -16,6 +17,7 @@ constexpr int kBatchRows = 8;  // rows decoded between two looks at the clock; t
 struct Limits {
   int max_scans = 64;
   size_t max_memory = size_t{512} << 20;
+  int64_t max_pixels = int64_t{1} << 28;
 };
 
 struct Scratch {
@@ -23,6 +25,7 @@ struct Scratch {
 
   Limits limits;
   Arena arena;
+  EntropyDecoder entropy;
   Axis horizontal, vertical;
   std::vector<uint8_t> decoded;         // kBatchRows RGBX rows
   std::vector<uint8_t> ring;            // resized rows that some output row still needs

@@ -137,9 +137,10 @@ void pump(Stream& stream, const Region& region, Outcome& outcome) {
 }  // namespace
 
 const char* stream_rows(jpeg_decompress_struct& cinfo, const Params& params, uint8_t* out, Scratch& scratch,
-                        Outcome& outcome) {
+                        Outcome& outcome, bool own_entropy) {
   const int scale_num = static_cast<int>(cinfo.scale_num);
   jpeg_start_decompress(&cinfo);
+  if (own_entropy) scratch.entropy.engage(cinfo);
   const int scaled_width = static_cast<int>(cinfo.output_width);
   scratch.horizontal.compute(horizontal_key(params, scale_num, scaled_width));
   scratch.vertical.compute(vertical_key(params, scale_num, static_cast<int>(cinfo.output_height)));
