@@ -7,7 +7,8 @@ output that is not in shared memory: the only form that every client reads.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sized
+from typing import Any, Final
 
 from google.protobuf.message import DecodeError
 
@@ -20,6 +21,11 @@ from beyond_serve.wire.parameters import integer_parameter, region_parameter
 from beyond_serve.wire.raw_tensor import encode_raw
 
 _NO_PARAMETERS: Parameters = {}
+
+# Invented numbers, far above any model's: a message of many empty parts is small to send, and would
+# keep the event loop busy for seconds.
+_MOST_PARTS: Final = 1024
+_MOST_AXES: Final = 64
 
 
 def decode_message(message_class: Any, serialized: bytes) -> Any:
@@ -42,18 +48,28 @@ def decode_request(message: Any) -> InferRequest:
     Raises:
         InvalidRequestError: contents that are mixed, missing or too many, or do not fit their tensor.
     """
+    _check_number(message.inputs, "inputs", "the request", _MOST_PARTS)
+    _check_number(message.outputs, "outputs", "the request", _MOST_PARTS)
     return InferRequest(
         model=message.model_name,
         version=message.model_version,
         id=message.id,
         inputs=_inputs(message),
         outputs=tuple(_requested(output) for output in message.outputs),
-        parameters=_parameters(message.parameters, "request"),
+        parameters=_parameters(message.parameters, "the request"),
     )
 
 
 def _parameters(messages: Any, what: str) -> Parameters:
-    return read_parameters(messages, what) if messages else _NO_PARAMETERS
+    if not messages:
+        return _NO_PARAMETERS
+    _check_number(messages, "parameters", what, _MOST_PARTS)
+    return read_parameters(messages, what)
+
+
+def _check_number(parts: Sized, kind: str, what: str, most: int) -> None:
+    if len(parts) > most:
+        raise InvalidRequestError(f"{what} has {len(parts)} {kind}", f"at most {most} are read")
 
 
 def _inputs(message: Any) -> tuple[InferInput, ...]:
@@ -63,6 +79,7 @@ def _inputs(message: Any) -> tuple[InferInput, ...]:
     inputs: list[InferInput] = []
     for tensor in message.inputs:
         what = f"input '{tensor.name}'"
+        _check_number(tensor.shape, "axes", what, _MOST_AXES)
         parameters = _parameters(tensor.parameters, what)
         shape = tuple(tensor.shape)
         region = region_parameter(parameters, what) if parameters else None

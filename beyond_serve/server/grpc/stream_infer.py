@@ -11,9 +11,9 @@ from typing import Any, Final, NamedTuple
 
 from grpc.aio import EOF
 
-from beyond_serve.errors import BeyondError, ShuttingDownError
+from beyond_serve.errors import BeyondError, InvalidRequestError, ShuttingDownError
 from beyond_serve.server.error_table import grpc_details
-from beyond_serve.server.grpc.codec import decode_message, decode_request, encode_response
+from beyond_serve.server.grpc.codec import decode_message, encode_response
 from beyond_serve.server.grpc.router import Rpc
 from beyond_serve.server.grpc.status import log, set_error
 from beyond_serve.server.grpc.unary_infer import InferRoute, deadline_us
@@ -118,13 +118,10 @@ class _Stream:
     def _begin(self, serialized: bytes) -> None:
         """Start one request. gRPC announces a stream's messages only when they are whole."""
         now_ns = self._route.clock()
-        request_id = ""
         try:
-            message = decode_message(ModelInferRequest, serialized)
-            request_id = message.id
-            inference = self._route.prepare(decode_request(message))
+            inference, request_id, _ = self._route.preparer.prepare(serialized)
         except Exception as error:  # To the client a message, never a stack.
-            self._answers.put_nowait(_Answer(None, request_id, error))
+            self._answers.put_nowait(_Answer(None, _id_of(serialized), error))
             return
         self._open.add(inference)
         inference.start(
@@ -139,6 +136,14 @@ class _Stream:
         if answer.inference is not None:
             self._open.discard(answer.inference)
         self._answers.put_nowait(answer)
+
+
+def _id_of(serialized: bytes) -> str:
+    """The id of a request whose contents were refused, if it is a message at all."""
+    try:
+        return str(decode_message(ModelInferRequest, serialized).id)
+    except InvalidRequestError:
+        return ""
 
 
 def _serialized(answer: _Answer) -> bytes:

@@ -8,15 +8,15 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from beyond_serve.errors import BeyondError
-from beyond_serve.server.grpc.codec import decode_message, decode_request, encode_response
+from beyond_serve.server.grpc.preparer import Preparer
+from beyond_serve.server.grpc.response_writer import ResponseWriter
 from beyond_serve.server.grpc.router import Rpc, metadata_value
 from beyond_serve.server.grpc.status import Metadata, set_error
-from beyond_serve.server.oip.infer import LONGEST_TIMEOUT_US, Inference, prepare_inference
+from beyond_serve.server.oip.infer import LONGEST_TIMEOUT_US, Inference
 from beyond_serve.server.oip.served_model import Repository
 from beyond_serve.server.oip.shared_memory import RegionTable
 from beyond_serve.server.timing_header import server_timing
-from beyond_serve.wire.messages import ModelInferRequest
-from beyond_serve.wire.oip import InferRequest, InferResponse
+from beyond_serve.wire.oip import InferResponse
 
 TRACE_KEY: Final = "x-trace"
 """Metadata with which a client asks for `server-timing` in the trailing metadata."""
@@ -39,16 +39,12 @@ class InferRoute:
     def __init__(
         self, repository: Repository, regions: RegionTable, clock: _Clock = time.monotonic_ns
     ) -> None:
-        self.repository = repository
-        self.regions = regions
+        self.preparer = Preparer(repository, regions)
         self.clock = clock
+        self.writer = ResponseWriter()
 
     def __call__(self, details: Any) -> UnaryInfer:
         return UnaryInfer(self, details.invocation_metadata)
-
-    def prepare(self, request: InferRequest) -> Inference:
-        model = self.repository.get(request.model, request.version)
-        return prepare_inference(model, request, self.regions)
 
 
 class UnaryInfer(Rpc):
@@ -74,9 +70,8 @@ class UnaryInfer(Rpc):
         received_ns = self._route.clock()
         traced = False
         try:
-            request = decode_request(decode_message(ModelInferRequest, serialized))
-            traced = self._traced(request)
-            self._inference = self._route.prepare(request)
+            self._inference, _, traced = self._route.preparer.prepare(serialized)
+            traced = traced or metadata_value(self._metadata, TRACE_KEY) in ("1", "true")
             context.add_done_callback(self._ended)
             self._inference.start(
                 started_ns=self._started_ns,
@@ -89,7 +84,7 @@ class UnaryInfer(Rpc):
                 await self._waiter
             result = self._result
             if isinstance(result, InferResponse):
-                answer = bytes(encode_response(result).SerializeToString())
+                answer = self._route.writer.write(result)
                 if traced:
                     context.set_trailing_metadata(self._trailers())
                 return answer
@@ -99,10 +94,6 @@ class UnaryInfer(Rpc):
         assert error is not None
         set_error(context, error, self._trailers() if traced else ())
         return b""
-
-    def _traced(self, request: InferRequest) -> bool:
-        asked = request.parameters.get("trace")
-        return asked is True or metadata_value(self._metadata, TRACE_KEY) in ("1", "true")
 
     def _trailers(self) -> Metadata:
         trace = self._inference.trace if self._inference is not None else None
@@ -115,8 +106,10 @@ class UnaryInfer(Rpc):
             self._waiter.set_result(None)
 
     def _ended(self, _context: Any) -> None:
-        assert self._inference is not None
+        # Let go of it: it knows this object too, and a request's memory must not wait for the collector.
+        inference, self._inference = self._inference, None
+        assert inference is not None
         if self._result is not None:
-            self._inference.replied(self._route.clock())
+            inference.replied(self._route.clock())
         else:
-            self._inference.cancel()
+            inference.cancel()
