@@ -190,7 +190,7 @@ BEYOND_INLINE bool take_mcu(EntropyDecoder& decoder, const jpeg_decompress_struc
     if (!(whole ? take_ac(bits, *block.ac, *blocks[b]) : skip_ac(bits, *block.ac))) return false;
   }
   decoder.bits = bits;
-  return bits.count >= bits.padding;
+  return bits.count >= bits.padding && bits.next <= bits.safe;
 }
 
 BEYOND_INLINE boolean decode_mcu(j_decompress_ptr cinfo, JBLOCKROW* blocks) {
@@ -233,6 +233,17 @@ bool suitable(const jpeg_decompress_struct& cinfo) {
          cinfo.unread_marker == 0 && cinfo.entropy->decode_mcu != nullptr;
 }
 
+// libjpeg warns when its reading ahead meets the file's end, even where all that it needs is there. It stops at
+// a marker: up to the last marker near the end all is well, and what comes after it is left to libjpeg.
+const uint8_t* safe_end(const uint8_t* from, const uint8_t* end) {
+  constexpr ptrdiff_t kReadAhead = 2 * sizeof(uint64_t);
+  if (end - from <= kReadAhead) return nullptr;
+  for (const uint8_t* at = end - 2; at >= end - kReadAhead; at--) {
+    if (at[0] == 0xFF && at[1] != 0 && at[1] != 0xFF) return at;
+  }
+  return end - kReadAhead;
+}
+
 }  // namespace
 
 bool EntropyDecoder::engage(jpeg_decompress_struct& cinfo) {
@@ -249,6 +260,8 @@ bool EntropyDecoder::engage(jpeg_decompress_struct& cinfo) {
   bits = BitStream{};
   bits.next = cinfo.src->next_input_byte;
   bits.end = bits.next + cinfo.src->bytes_in_buffer;
+  bits.safe = safe_end(bits.next, bits.end);
+  if (!bits.safe) return false;
   std::fill(std::begin(last_dc), std::end(last_dc), 0);
   restarts_left = cinfo.restart_interval;
   next_restart = 0;

@@ -20,6 +20,7 @@ struct BitStream {
   int padding = 0;      // how many of those are zeros appended after the data's end
   const uint8_t* next = nullptr;
   const uint8_t* end = nullptr;
+  const uint8_t* safe = nullptr;  // as far as libjpeg, too, reads ahead without running out of data
 };
 
 // Lives in Scratch: tables are used again while files bring the same ones.
