@@ -8,14 +8,18 @@ of the next request like it only the tensor is decoded, where it lies.
 from __future__ import annotations
 
 import weakref
+from math import prod
 from typing import Final, NamedTuple
 
 from beyond_serve.server.grpc.codec import decode_message, decode_request
 from beyond_serve.server.grpc.split import SplitRequest, split_request
 from beyond_serve.server.oip.infer import LONGEST_TIMEOUT_US, Inference, prepare_inference
+from beyond_serve.server.oip.inputs import Rows
 from beyond_serve.server.oip.outputs import PlannedOutput
 from beyond_serve.server.oip.served_model import Repository, ServedModel
 from beyond_serve.server.oip.shared_memory import RegionTable
+from beyond_serve.wire.bytes_tensor import decode_bytes
+from beyond_serve.wire.datatypes import BYTES
 from beyond_serve.wire.messages import ModelInferRequest
 from beyond_serve.wire.oip import InferInput, InferRequest
 from beyond_serve.wire.parameters import integer_parameter
@@ -37,6 +41,7 @@ class _Pattern(NamedTuple):
     version: str
     given: InferInput
     what: str
+    elements: int
     outputs: tuple[PlannedOutput, ...]
     timeout_us: int
     priority: int
@@ -77,7 +82,11 @@ class Preparer:
             # It was loaded anew, and may take something else now.
             return self._in_full(serialized, parts)
         given = pattern.given
-        rows = decode_raw(parts.blobs[0], given.datatype, given.shape, pattern.what)
+        blob = parts.blobs[0]
+        if given.datatype == BYTES:
+            rows: Rows = decode_bytes(blob, pattern.elements, pattern.what)
+        else:
+            rows = decode_raw(blob, given.datatype, given.shape, pattern.what)
         inference = Inference(
             model, parts.id, rows, pattern.outputs, self._regions, pattern.timeout_us, pattern.priority
         )
@@ -106,6 +115,7 @@ class Preparer:
             version=request.version,
             given=InferInput(given.name, given.datatype, given.shape, b""),
             what=f"input '{given.name}'",
+            elements=prod(given.shape),
             outputs=outputs,
             timeout_us=min(timeout_us, LONGEST_TIMEOUT_US),
             priority=integer_parameter(request.parameters, "priority", "the request") or 0,

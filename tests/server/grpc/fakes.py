@@ -131,5 +131,3 @@ class FakeRepository:
 
     async def unload(self, name):
         self.changes.append(("unload", name))
-
-
