@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Any
 
-from beyond_serve.batching.request import Request, State
+from beyond_serve.batching.request import RUNNING, Request
 from beyond_serve.batching.trace import BatchTiming
 from beyond_serve.errors import BeyondError, EngineError
 
@@ -39,7 +39,7 @@ class Batch:
         timing.instance = instance
         timing.simulated = simulated
         for request in self.requests:
-            request.state = State.RUNNING
+            request.state = RUNNING
             if request.admission is not None:
                 request.leave_queue()
             request.trace.timing = timing

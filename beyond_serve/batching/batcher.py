@@ -10,7 +10,7 @@ from beyond_serve.batching.batch import Batch
 from beyond_serve.batching.clock import Clock, Timer
 from beyond_serve.batching.lane import Lane
 from beyond_serve.batching.policy import BatchPolicy, Dispatch, QueueView
-from beyond_serve.batching.request import Request, State
+from beyond_serve.batching.request import DONE, READY, Request
 from beyond_serve.errors import BeyondError
 
 
@@ -78,14 +78,15 @@ class Batcher:
 
     def enqueue(self, request: Request) -> None:
         """Take a request whose input is ready. Ignores one that has ended meanwhile."""
-        if request.done:
+        if request.state is DONE:
             return
-        request.state = State.READY
+        request.state = READY
         lane = self._lanes.get(request.batch_key)
         if lane is None:
             lane = self._lanes[request.batch_key] = Lane()
         lane.append(self._clock.now_ns(), request)
-        self._pump_soon()
+        if self._free and not self._pumping:
+            self._pump_soon()
 
     def batch_done(self, instance: Instance, batch: Batch, *, reusable: bool = True) -> None:
         """`instance` is through with `batch`, whose outputs or error are set."""

@@ -85,18 +85,8 @@ class Trace:
 
         `end` closes `reply` where the reply is not sent yet (a trace inside a reply).
         """
-        borders = self.marks()
-        if not self.replied and end is not None:
-            borders = (*borders[:-1], end)
-        return tuple(accumulate(borders, max))
-
-    def marks(self) -> tuple[int, ...]:
-        """The 12 borders as they were written, 0 where one was not reached.
-
-        Cheaper than `borders`, for who folds many: theirs are the running maximum of these.
-        """
         timing = self.timing or _NO_BATCH
-        return (
+        marks = (
             self.started,
             self.received,
             self.admitted,
@@ -108,8 +98,9 @@ class Trace:
             timing.inferred,
             timing.copied_out,
             timing.postprocessed,
-            self.replied,
+            self.replied or end or 0,
         )
+        return tuple(accumulate(marks, max))
 
     def stages_ns(self, end: int | None = None) -> tuple[int, ...]:
         """Nanoseconds spent in each of `STAGES`, in order; a skipped stage is 0."""

@@ -1,12 +1,11 @@
 """Counters and histograms of every request, in Prometheus' words.
 
-Recording must cost next to nothing: a finished request leaves twelve numbers in an array; NumPy
-folds hundreds of requests at once into the histograms, when it is long or when somebody reads.
+Recording must cost next to nothing: a finished request leaves its trace in a list; NumPy folds
+hundreds of them at once into the histograms, when the list is long or when somebody reads.
 """
 
 from __future__ import annotations
 
-from array import array
 from collections import Counter
 from collections.abc import Iterator
 from typing import Protocol
@@ -21,6 +20,7 @@ from prometheus_client.core import (
 
 from beyond_serve.batching import STAGES, Batch, Trace
 from beyond_serve.server.loop_lag import LoopLag
+from beyond_serve.server.trace_columns import borders_of
 
 Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
 
@@ -31,8 +31,7 @@ BUCKETS_S = (
     *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
 )
 _EDGES_NS = np.array([round(edge * 1e9) for edge in BUCKETS_S], np.int64)
-_MARKS = len(STAGES) + 1
-_FOLD_AT = 512 * _MARKS
+_FOLD_AT = 512
 _ROWS = len(STAGES) + 1  # the stages, and the total
 
 
@@ -42,12 +41,11 @@ class StageHistograms:
     def __init__(self) -> None:
         self._counts = np.zeros((_ROWS, len(BUCKETS_S) + 1), np.int64)
         self._sums_ns = np.zeros(_ROWS, np.int64)
-        # Rows of marks one after the other: an array of machine integers costs no boxes and no conversion.
-        self._pending = array("q")
+        self._pending: list[Trace] = []
 
     def record(self, trace: Trace) -> None:
         """Take a finished trace."""
-        self._pending.extend(trace.marks())
+        self._pending.append(trace)
         if len(self._pending) >= _FOLD_AT:
             self._fold()
 
@@ -59,9 +57,8 @@ class StageHistograms:
     def _fold(self) -> None:
         if not self._pending:
             return
-        marks = np.frombuffer(self._pending, np.int64).reshape(-1, _MARKS)
-        borders = np.maximum.accumulate(marks, axis=1)
-        self._pending = array("q")
+        borders = borders_of(self._pending)
+        self._pending.clear()
         spans = np.empty((len(borders), _ROWS), np.int64)
         np.subtract(borders[:, 1:], borders[:, :-1], out=spans[:, :-1])
         np.subtract(borders[:, -1], borders[:, 0], out=spans[:, -1])
@@ -99,6 +96,10 @@ class ModelMetrics:
         self.cancelled: Counter[str] = Counter()
         self.batch_sizes: Counter[int] = Counter()
         self.releases: Counter[str] = Counter()
+
+    def record_success(self, trace: Trace) -> None:
+        self.succeeded += 1
+        self.stages.record(trace)
 
     def record_batch(self, batch: Batch) -> None:
         self.batch_sizes[len(batch)] += 1

@@ -67,6 +67,8 @@ class Model:
         self.line: ImageLine | None = None
         self.release: Callable[[], None] | None = None
         self._limits = PixelLimits(max_pixels=config.max_pixels)
+        self._image_key = ENCODED if info.takes_encoded else IMAGE
+        self._default_timeout_us = round(config.timeout_ms * 1000)
         self._clock = clock
         self._admission = admission
         self._batcher = batcher
@@ -114,8 +116,7 @@ class Model:
         priority: int = 0,
     ) -> Call:
         """Infer encoded images, at least one; failures come by `on_done`, nothing is raised."""
-        key = ENCODED if self.info.takes_encoded else IMAGE
-        call = self._call(images, key, started_ns, received_ns, on_done, top_k, timeout_us, priority)
+        call = self._call(images, self._image_key, started_ns, received_ns, on_done, top_k, timeout_us, priority)
         if self._admit(call.requests):
             for request in call.requests:
                 self._start_image(request)
@@ -158,19 +159,12 @@ class Model:
     ) -> Call:
         call = Call(on_done, self)
         self._open_calls += 1
-        timeout_us = timeout_us or round(self.config.timeout_ms * 1000)
+        timeout_us = timeout_us or self._default_timeout_us
         deadline_ns = started_ns + timeout_us * 1000 if timeout_us else None
+        done = call.request_done
         call.expect(
             [
-                Request(
-                    payload,
-                    key,
-                    Trace(started_ns, received_ns),
-                    call.request_done,
-                    deadline_ns=deadline_ns,
-                    priority=priority,
-                    top_k=top_k,
-                )
+                Request(payload, key, Trace(started_ns, received_ns), done, deadline_ns, priority, top_k)
                 for payload in payloads
             ]
         )
@@ -207,7 +201,7 @@ class Model:
             )
 
     def _start_image(self, request: Request) -> None:
-        if self.info.takes_encoded:
+        if self._image_key is ENCODED:
             request.trace.admitted = time.monotonic_ns()
             self._batcher.enqueue(request)
             return
@@ -257,8 +251,7 @@ class Model:
         for request in call.requests:
             error = request.error
             if error is None:
-                metrics.succeeded += 1
-                metrics.stages.record(request.trace)
+                metrics.record_success(request.trace)
             else:
                 metrics.failures[error.code] += 1
                 self.stats.record_failure(request)

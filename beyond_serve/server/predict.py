@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
-import orjson
-
 from beyond_serve.batching import Request
 from beyond_serve.errors import BeyondError, InvalidRequestError, UnsupportedImageError
-from beyond_serve.server.call import Call, outputs_of
+from beyond_serve.server.call import Call
 from beyond_serve.server.error_table import error_body, http_headers, http_status
 from beyond_serve.server.model import Model
 from beyond_serve.server.multipart_body import split_multipart
+from beyond_serve.server.prediction import PredictionEncoder
 from beyond_serve.server.repository import ModelRepository
 from beyond_serve.server.timing_header import server_timing
 
@@ -98,7 +97,7 @@ class PredictRoute:
 
     def __init__(self, repository: ModelRepository) -> None:
         self._repository = repository
-        self._ranking = Ranking()
+        self._encoders: dict[str, PredictionEncoder] = {}
 
     def __call__(self, exchange: Exchange, params: Mapping[str, str]) -> None:
         try:
@@ -117,7 +116,7 @@ class PredictRoute:
             images,
             started_ns=exchange.started_ns,
             received_ns=exchange.received_ns,
-            on_done=lambda call: self._answer(exchange, call, model, options, several=several),
+            on_done=functools.partial(self._answer, exchange, model, options, several),
             top_k=options.top_k,
             timeout_us=options.timeout_us,
             priority=options.priority,
@@ -126,62 +125,46 @@ class PredictRoute:
             exchange.on_disconnect = call.cancel
 
     def _answer(
-        self, exchange: Exchange, call: Call, model: Model, options: PredictOptions, *, several: bool
+        self, exchange: Exchange, model: Model, options: PredictOptions, several: bool, call: Call
     ) -> None:
         """Reply to a call that ended, and close its traces."""
         exchange.on_disconnect = None
-        now_ns = time.monotonic_ns()
-        error = call.error
-        if error is not None and (not several or all(request.error for request in call.requests)):
+        requests = call.requests
+        status, body = 200, b""
+        headers: Sequence[tuple[str, str]] = ()
+        if several:
+            status, body, headers = self._several(requests, model, options)
+        elif (error := requests[0].error) is not None:
             status, body, headers = http_status(error), error_body(error), http_headers(error)
         else:
-            items = [self._item(request, model, options, now_ns) for request in call.requests]
-            status, body, headers = 200, orjson.dumps(items if several else items[0]), ()
+            body = self._encode(requests[0], model, options)
         if options.trace:
-            slowest = max(call.requests, key=lambda request: request.trace.borders()[-1])
+            slowest = max(requests, key=lambda request: request.trace.borders()[-1])
             headers = (*headers, ("Server-Timing", server_timing(slowest.trace, time.monotonic_ns())))
         call.replied(exchange.respond(status, body, headers=headers))
 
-    def _item(
-        self, request: Request, model: Model, options: PredictOptions, now_ns: int
-    ) -> dict[str, object]:
-        """One image's answer; several images' errors stand beside their neighbours' results."""
-        if request.error is not None:
-            item: dict[str, object] = orjson.loads(error_body(request.error))
-        else:
-            best = self._ranking.best(request, options.top_k, model.labels)
-            item = {"model": model.name, "predictions": best}
-        if options.trace:
-            item["trace"] = request.trace.as_dict(now_ns)
-        return item
-
-
-class Ranking:
-    """Ranked classes as JSON objects. State: the lists of the batch asked about last, since the requests
-    of a batch are answered one after the other and converting it once is cheaper than row by row."""
-
-    def __init__(self) -> None:
-        self._outputs: object = None
-        self._indices: list[list[int]] = []
-        self._scores: list[list[float]] = []
-
-    def best(self, request: Request, top_k: int, labels: Sequence[str] | None) -> list[dict[str, object]]:
-        """The best `top_k` classes, best first; a class without a label is labelled by its index."""
-        outputs = outputs_of(request)
-        if outputs is not self._outputs:
-            assert outputs.top_scores is not None
-            assert outputs.top_indices is not None
-            self._indices = outputs.top_indices.tolist()
-            self._scores = outputs.top_scores.tolist()
-            self._outputs = outputs
-        # A batch ranks as many classes as its most demanding request asked for.
-        indices = self._indices[request.index][:top_k]
-        scores = self._scores[request.index]
-        known = len(labels) if labels is not None else 0
-        return [
-            {"label": labels[i] if labels is not None and i < known else str(i), "index": i, "score": score}
-            for i, score in zip(indices, scores, strict=False)
+    def _several(
+        self, requests: Sequence[Request], model: Model, options: PredictOptions
+    ) -> tuple[int, bytes, Sequence[tuple[str, str]]]:
+        """A list, in which errors stand beside their neighbours' results; a plain error if all failed."""
+        first = requests[0].error
+        if first is not None and all(request.error for request in requests):
+            return http_status(first), error_body(first), http_headers(first)
+        items = [
+            error_body(request.error) if request.error else self._encode(request, model, options)
+            for request in requests
         ]
+        return 200, b"[" + b",".join(items) + b"]", ()
+
+    def _encode(self, request: Request, model: Model, options: PredictOptions) -> bytes:
+        trace = request.trace.as_dict(time.monotonic_ns()) if options.trace else None
+        return self._encoder(model).encode(request, options.top_k, trace)
+
+    def _encoder(self, model: Model) -> PredictionEncoder:
+        encoder = self._encoders.get(model.name)
+        if encoder is None or encoder.model is not model:
+            encoder = self._encoders[model.name] = PredictionEncoder(model)
+        return encoder
 
 
 def read_images(exchange: Exchange) -> tuple[list[bytes], bool]:
@@ -191,9 +174,9 @@ def read_images(exchange: Exchange) -> tuple[list[bytes], bool]:
         InvalidRequestError: multipart that is malformed or holds no part.
         UnsupportedImageError: an empty body.
     """
-    content_type = exchange.headers.get("content-type", "")
-    if content_type.startswith("multipart/"):
-        return split_multipart(exchange.body, content_type), True
+    # The raw header first: most requests are single images, and decoding headers costs.
+    if exchange.raw_headers.get(b"content-type", b"")[:10].lower() == b"multipart/":
+        return split_multipart(exchange.body, exchange.headers["content-type"]), True
     if not exchange.body:
         raise UnsupportedImageError(
             "the body is empty", "send an encoded image: curl -T image.jpg 'http://…/predict'"

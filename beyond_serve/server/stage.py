@@ -6,7 +6,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from beyond_serve.batching import Lane, Request, State
+from beyond_serve.batching import Lane, Request
+from beyond_serve.batching.request import DECODING, WAITING
 from beyond_serve.engines.slots import ArenaSlot, SlotArena
 from beyond_serve.errors import BeyondError, ImageDecodeError
 from beyond_serve.preprocess.host import HostPreprocessor
@@ -32,7 +33,7 @@ class ImageLine:
 
     def enqueue(self, request: Request) -> None:
         """Take an admitted request whose `header` is set."""
-        request.state = State.WAITING
+        request.state = WAITING
         self._waiting.append(request.trace.admitted, request)
         self._stage.pump()
 
@@ -97,7 +98,7 @@ class PreprocessStage:
         if found is None:
             return False
         request, slot = found
-        request.state = State.DECODING
+        request.state = DECODING
         self._held += 1
         self._pool.submit(
             lambda: _preprocess(line.preprocessor, request, slot),

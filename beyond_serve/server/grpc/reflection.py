@@ -12,8 +12,11 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.reflection import ReflectionServicer
 
+from beyond_serve.errors import BeyondError
+from beyond_serve.server.grpc.codec import decode_message
 from beyond_serve.server.grpc.health import HEALTH_SERVICE
 from beyond_serve.server.grpc.router import Route, Rpc, always
+from beyond_serve.server.grpc.status import set_error
 from beyond_serve.wire.descriptors import FILE_DESCRIPTOR_SET
 from beyond_serve.wire.messages import SERVICE
 
@@ -28,8 +31,6 @@ def reflection_routes(closing: asyncio.Event) -> dict[str, Route]:
 class _Reflection(Rpc):
     request_streaming = True
     response_streaming = True
-    request_deserializer = reflection_pb2.ServerReflectionRequest.FromString
-    response_serializer = reflection_pb2.ServerReflectionResponse.SerializeToString
 
     def __init__(self, closing: asyncio.Event) -> None:
         services = (SERVICE, HEALTH_SERVICE, REFLECTION_SERVICE)
@@ -38,8 +39,11 @@ class _Reflection(Rpc):
 
     async def stream_stream(self, _requests: Any, context: Any) -> None:
         requests = _until(self._closing, context)
-        async for answer in self._servicer.ServerReflectionInfo(requests, context):
-            await context.write(answer)
+        try:
+            async for answer in self._servicer.ServerReflectionInfo(requests, context):
+                await context.write(answer.SerializeToString())
+        except BeyondError as error:
+            set_error(context, error)
 
 
 async def _until(closing: asyncio.Event, context: Any) -> AsyncIterator[Any]:
@@ -51,7 +55,7 @@ async def _until(closing: asyncio.Event, context: Any) -> AsyncIterator[Any]:
             await asyncio.wait((reading, closed), return_when=asyncio.FIRST_COMPLETED)
             if not reading.done() or reading.result() is EOF:
                 return
-            yield reading.result()
+            yield decode_message(reflection_pb2.ServerReflectionRequest, reading.result())
             reading = asyncio.ensure_future(context.read())
     finally:
         closed.cancel()

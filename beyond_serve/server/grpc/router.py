@@ -65,14 +65,14 @@ def metadata_value(metadata: Any, name: str) -> str | None:
 class Rpc(grpc.RpcMethodHandler):  # type: ignore[misc]
     """One way to answer calls, as gRPC wants to see it.
 
-    A None for the (de)serialiser means bytes, so that reading and writing messages happens inside
-    the handler, where its errors get a status and its time a stage.
+    Without (de)serialisers messages are bytes, so that reading and writing them happens inside the
+    handler, where its errors get a status and its time a stage.
     """
 
     request_streaming = False
     response_streaming = False
-    request_deserializer: Callable[[bytes], Any] | None = None
-    response_serializer: Callable[[Any], bytes] | None = None
+    request_deserializer = None
+    response_serializer = None
     unary_unary: Any = None
     unary_stream: Any = None
     stream_unary: Any = None

@@ -47,7 +47,7 @@ class StreamInfer(Rpc):
         closed.add_done_callback(lambda _task: stream.reader.cancel())
         try:
             await stream.write_answers()
-            if self._closing.is_set():
+            if stream.reader.cancelled():  # It had not come to the client's end of the stream.
                 set_error(context, ShuttingDownError("the server stops", "open the stream again elsewhere"))
         finally:
             closed.cancel()
