@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any, Final
 
 from google.protobuf import descriptor_pb2, descriptor_pool
@@ -38,28 +37,23 @@ class _Reflection(Rpc):
         self._closing = closing
 
     async def stream_stream(self, _requests: Any, context: Any) -> None:
-        requests = _until(self._closing, context)
+        """Answer until the client or the server ends."""
+        closed = asyncio.ensure_future(self._closing.wait())
+        reading = asyncio.ensure_future(context.read())
         try:
-            async for answer in self._servicer.ServerReflectionInfo(requests, context):
-                await context.write(answer.SerializeToString())
+            while True:
+                await asyncio.wait((reading, closed), return_when=asyncio.FIRST_COMPLETED)
+                if not reading.done() or reading.result() is EOF:
+                    return
+                request = decode_message(reflection_pb2.ServerReflectionRequest, reading.result())
+                for answer in self._servicer.ServerReflectionInfo(iter((request,)), context):
+                    await context.write(answer.SerializeToString())
+                reading = asyncio.ensure_future(context.read())
         except BeyondError as error:
             set_error(context, error)
-
-
-async def _until(closing: asyncio.Event, context: Any) -> AsyncIterator[Any]:
-    """The stream's requests, until the client or the server ends."""
-    closed = asyncio.ensure_future(closing.wait())
-    reading = asyncio.ensure_future(context.read())
-    try:
-        while True:
-            await asyncio.wait((reading, closed), return_when=asyncio.FIRST_COMPLETED)
-            if not reading.done() or reading.result() is EOF:
-                return
-            yield decode_message(reflection_pb2.ServerReflectionRequest, reading.result())
-            reading = asyncio.ensure_future(context.read())
-    finally:
-        closed.cancel()
-        reading.cancel()
+        finally:
+            closed.cancel()
+            reading.cancel()
 
 
 def _reflected_pool() -> Any:

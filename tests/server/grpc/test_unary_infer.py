@@ -32,14 +32,15 @@ async def test_images_are_answered_with_raw_scores(client, model):
     assert model.given == [[b"a", b"bc"]]
 
 
-async def test_a_call_is_replied_exactly_once(client, model):
+async def test_a_call_is_replied_exactly_once(server, client, model):
     await client.call("ModelInfer", image_request(b"a"))
     await client.call("ModelInfer", image_request(b"b"))
-    # The second call came after the first had wholly ended.
-    assert len(model.replied) >= 1
+    await server.stop(20)
+    assert len(model.replied) == 2
     assert not model.cancelled
-    first = model.replied[0].requests[0].trace
-    assert first.started <= first.received <= first.replied
+    for call in model.replied:
+        trace = call.requests[0].trace
+        assert trace.started <= trace.received <= trace.replied
 
 
 @pytest.mark.parametrize(
