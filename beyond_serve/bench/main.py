@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from beyond_serve.bench import frontend, overlap, soak, tracecost, whole, zeroload
+from beyond_serve.bench import decoders, frontend, overlap, soak, tracecost, whole, zeroload
 from beyond_serve.bench.report import Result
 from beyond_serve.errors import BeyondError
 
@@ -47,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
         return command
 
     add("frontend", "HTTP and gRPC beside bare aiohttp and grpc.aio", rounds=5, seconds=3.0, connections=64)
+    add("decoders", "JPEG bytes to model input on one thread, beside other libraries", rounds=20)
     add("tracecost", "throughput with and without recording traces", rounds=7, seconds=3.0, connections=64)
     add(
         "whole",
@@ -67,17 +68,20 @@ def _parser() -> argparse.ArgumentParser:
 def _run(given: argparse.Namespace, progress: Progress) -> Result:
     match given.experiment:
         case "frontend":
-            return frontend.run(given.rounds, given.seconds, given.connections, progress)
+            result = frontend.run(given.rounds, given.seconds, given.connections, progress)
+        case "decoders":
+            result = decoders.run(given.rounds, progress)
         case "tracecost":
-            return tracecost.run(given.rounds, given.seconds, given.connections, progress)
+            result = tracecost.run(given.rounds, given.seconds, given.connections, progress)
         case "whole":
-            return whole.run(given.rounds, given.seconds, given.connections, progress)
+            result = whole.run(given.rounds, given.seconds, given.connections, progress)
         case "zeroload":
-            return zeroload.run(given.model, given.requests, given.fidelity, progress)
+            result = zeroload.run(given.model, given.requests, given.fidelity, progress)
         case "soak":
-            return soak.run(given.model, given.requests, progress)
+            result = soak.run(given.model, given.requests, progress)
         case _:
-            return overlap.run(given.rounds, given.seconds, given.fidelity, progress)
+            result = overlap.run(given.rounds, given.seconds, given.fidelity, progress)
+    return result
 
 
 if __name__ == "__main__":
