@@ -68,8 +68,10 @@ class GrpcServer:
     async def stop(self, drain_s: float) -> bool:
         """Accept no more calls and answer those accepted; whether that was done within `drain_s`.
 
-        Calls that are not answered by then are cancelled. Streams read no more, answer what they read,
-        and end with UNAVAILABLE; watchers of health hear NOT_SERVING.
+        Calls that are not answered by then are cancelled. New ones get UNAVAILABLE; one that crosses
+        with the announcement of the end on its connection gets CANCELLED from gRPC's core. Streams
+        read no more, answer what they read, and end with UNAVAILABLE; watchers of health hear
+        NOT_SERVING.
         """
         self._closing.set()
         self._health.close()
