@@ -76,7 +76,7 @@ class Transports:
                 gate=gate,
             )
         if config.grpc is not None:
-            options = _grpc_options(config, config.grpc)
+            options = GrpcOptions.from_config(config, config.grpc)
             self._grpc = GrpcServer(options, self._repository, self._regions, self._stopping)
             await self._grpc.start()
 
@@ -115,16 +115,4 @@ def _limits(config: ServerConfig) -> HttpLimits:
         header_timeout_s=config.header_timeout_s,
         body_timeout_s=config.body_timeout_s,
         idle_timeout_s=config.idle_timeout_s,
-    )
-
-
-def _grpc_options(config: ServerConfig, address: Address) -> GrpcOptions:
-    return GrpcOptions(
-        host=address.host,
-        port=address.port,
-        max_message_bytes=config.max_body_bytes,
-        idle_timeout_s=config.idle_timeout_s,
-        tls_cert=config.tls_cert,
-        tls_key=config.tls_key,
-        token=config.token,
     )
