@@ -41,7 +41,8 @@ class NativeFlag(IntFlag):
     TOLERATE_CORRUPT: take what there is of a damaged image.
     PLANAR: the output is [3, H, W] instead of [H, W, 3].
     VERTICAL_FIRST: order of the two resize passes, which shows in the rounding between them.
-    LIBRARY_ENTROPY: entropy decoding by libjpeg alone, to compare with. The result is the same.
+    LIBRARY_ENTROPY, PORTABLE: entropy decoding by libjpeg alone, resizing without SIMD: to compare with.
+        The result is the same.
     """
 
     FANCY_UPSAMPLING = 1
@@ -49,6 +50,7 @@ class NativeFlag(IntFlag):
     PLANAR = 4
     VERTICAL_FIRST = 8
     LIBRARY_ENTROPY = 16
+    PORTABLE = 32
 
 
 class NativeStatus(IntEnum):

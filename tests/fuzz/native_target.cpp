@@ -65,9 +65,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* input, size_t length) {
   static beyond::Scratch scratch{{16, size_t{64} << 20, int64_t{1} << 22}};
   const Result ours = decode(data.get(), size, params, scratch);
   if (ours.outcome.status != beyond::Status::kOk && ours.outcome.message[0] == 0) std::abort();
-  // The entropy decoder must judge and decode as libjpeg's does, whatever the bytes.
+  // Our entropy decoder must judge and decode as libjpeg's does, our SIMD as the portable code, whatever the bytes.
   beyond::Params library = params;
-  library.flags |= beyond::kLibraryEntropy;
+  library.flags |= beyond::kLibraryEntropy | beyond::kPortable;
   const Result theirs = decode(data.get(), size, library, scratch);
   if (ours.outcome.status != theirs.outcome.status || ours.outcome.warnings != theirs.outcome.warnings) std::abort();
   if (std::strcmp(ours.outcome.message, theirs.outcome.message) != 0) std::abort();

@@ -15,7 +15,8 @@ enum Flags : unsigned {
   kPlanar = 4u,           // output is CHW instead of HWC
   kVerticalFirst = 8u,    // order of the two passes; it shows in the rounding between them
   kLibraryEntropy = 16u,  // entropy decoding by libjpeg alone, to compare with
-  kAllFlags = 31u,
+  kPortable = 32u,        // resize with the portable code, to compare with
+  kAllFlags = 63u,
 };
 
 // `box` of the stored image is resized to resized_width x resized_height, of which the window that starts at

@@ -43,7 +43,7 @@ int64_t predicted_cost(const uint8_t* data, size_t size, const Params& params) {
   Frame frame;
   if (!read_frame(data, size, frame)) return 0;  // fails at once
   const double area = (params.x1 - params.x0) * (params.y1 - params.y0);
-  const auto pixels = static_cast<int64_t>(std::clamp(area, 0.0, 1e10));
+  const int64_t pixels = area > 0 && area < 1e10 ? static_cast<int64_t>(area) : 0;
   return (bytes + pixels * kPerPixel) * (frame.progressive() ? kProgressive : 1);
 }
 

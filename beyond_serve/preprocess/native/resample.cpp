@@ -27,7 +27,9 @@ void horizontal(const uint8_t* const* from, uint8_t* const* to, int rows, const 
   for (int r = 0; r < rows; r++) horizontal_row(from[r], to[r], axis, left);
 }
 
-void vertical(const uint8_t* const* rows, const int* taps, int count, uint8_t* to, int bytes) {
+void vertical(const uint8_t* const* rows, const Axis& axis, int y, uint8_t* to, int bytes) {
+  const int* taps = axis.row(y);
+  const int count = axis.count(y);
   constexpr int kBlock = 64;  // sums of one block stay in registers once vectorised
   for (int base = 0; base < bytes; base += kBlock) {
     const int n = std::min(kBlock, bytes - base);

@@ -15,8 +15,9 @@ struct Passes {
   // RGBX rows to RGB rows. `left` is the image column of the rows' first pixel. Writes up to
   // 3 * out_size + 1 bytes to each row of `to`.
   void (*horizontal)(const uint8_t* const* from, uint8_t* const* to, int rows, const Axis& axis, int left);
-  // `rows[t]` holds the row of tap t; writes exactly `bytes` bytes.
-  void (*vertical)(const uint8_t* const* rows, const int* taps, int count, uint8_t* to, int bytes);
+  // Output row `y` of the axis; `rows[t]` holds the row of its tap t and may be read 32 bytes past its last.
+  // Writes exactly `bytes` bytes.
+  void (*vertical)(const uint8_t* const* rows, const Axis& axis, int y, uint8_t* to, int bytes);
 };
 
 const Passes& passes();          // the best this machine can run

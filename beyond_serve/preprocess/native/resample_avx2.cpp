@@ -50,44 +50,46 @@ BEYOND_AVX2 inline void accumulate(Sums& sums, __m256i pixels, const Coefficient
 // Four bytes are stored, the fourth is overwritten by the next pixel.
 BEYOND_AVX2 inline void store_pixel(uint8_t* to, int pixel) { std::memcpy(to, &pixel, 4); }
 
-// Four rows at once: each coefficient is loaded once for all.
-BEYOND_AVX2 void horizontal_four(const uint8_t* const* from, uint8_t* const* to, const Axis& axis, int left) {
-  const uint8_t *a = from[0], *b = from[1], *c = from[2], *d = from[3];
-  uint8_t *to_a = to[0], *to_b = to[1], *to_c = to[2], *to_d = to[3];
+// Two rows, or with kFour four, at once: each coefficient is loaded once for all.
+template <bool kFour>
+BEYOND_AVX2 void horizontal_rows(const uint8_t* const* from, uint8_t* const* to, const Axis& axis, int left) {
+  constexpr int c = kFour ? 2 : 0, d = kFour ? 3 : 1;
   const __m256i round = _mm256_set1_epi32(kRound), zero = _mm256_setzero_si256();
-  const ptrdiff_t width = axis.out_size();
-  for (ptrdiff_t i = 0; i < width; i++) {
-    ptrdiff_t offset = static_cast<ptrdiff_t>(axis.first(static_cast<int>(i)) - left) * 4;
-    const int* packed = axis.packed(static_cast<int>(i));
+  const uint8_t* const in[4] = {from[0], from[1], from[c], from[d]};
+  uint8_t* const out[4] = {to[0], to[1], to[c], to[d]};
+  for (int i = 0; i < axis.out_size(); i++) {
+    ptrdiff_t offset = static_cast<ptrdiff_t>(axis.first(i) - left) * 4;
+    const int* packed = axis.packed(i);
     Sums ab{round, zero}, cd{round, zero};
-    for (int taps = axis.count(static_cast<int>(i)); taps > 0; taps -= 4, packed += 4, offset += 16) {
+    for (int taps = axis.count(i); taps > 0; taps -= 4, packed += 4, offset += 16) {
       const Coefficients k{_mm256_set1_epi32(packed[0]), _mm256_set1_epi32(packed[1]), _mm256_set1_epi32(packed[2]),
                            _mm256_set1_epi32(packed[3])};
-      accumulate(ab, load_two(a + offset, b + offset), k);
-      accumulate(cd, load_two(c + offset, d + offset), k);
+      accumulate(ab, load_two(in[0] + offset, in[1] + offset), k);
+      if (kFour) accumulate(cd, load_two(in[2] + offset, in[3] + offset), k);
     }
     const __m256i words = _mm256_packs_epi32(_mm256_srai_epi32(join(ab), kPrecisionBits),
                                              _mm256_srai_epi32(join(cd), kPrecisionBits));
     const __m256i bytes = _mm256_packus_epi16(words, words);
     const __m128i ac = _mm256_castsi256_si128(bytes), bd = _mm256_extracti128_si256(bytes, 1);
-    store_pixel(to_a + i * 3, _mm_cvtsi128_si32(ac));
-    store_pixel(to_b + i * 3, _mm_cvtsi128_si32(bd));
-    store_pixel(to_c + i * 3, _mm_extract_epi32(ac, 1));
-    store_pixel(to_d + i * 3, _mm_extract_epi32(bd, 1));
+    const ptrdiff_t place = static_cast<ptrdiff_t>(i) * 3;
+    store_pixel(out[0] + place, _mm_cvtsi128_si32(ac));
+    store_pixel(out[1] + place, _mm_cvtsi128_si32(bd));
+    if (kFour) {
+      store_pixel(out[2] + place, _mm_extract_epi32(ac, 1));
+      store_pixel(out[3] + place, _mm_extract_epi32(bd, 1));
+    }
   }
 }
 
-BEYOND_AVX2 void horizontal(const uint8_t* const* from, uint8_t* const* to, int rows, const Axis& axis, int left) {
-  for (int r = 0; r < rows; r += 4) {
-    // A last group of fewer rows repeats its last row, which writes the same bytes again.
-    const uint8_t* in[4];
-    uint8_t* out[4];
-    for (int k = 0; k < 4; k++) {
-      const int row = r + k < rows ? r + k : rows - 1;
-      in[k] = from[row];
-      out[k] = to[row];
-    }
-    horizontal_four(in, out, axis, left);
+void horizontal(const uint8_t* const* from, uint8_t* const* to, int rows, const Axis& axis, int left) {
+  int r = 0;
+  for (; r + 4 <= rows; r += 4) horizontal_rows<true>(from + r, to + r, axis, left);
+  for (; r < rows; r += 2) {
+    // A last row without a partner is done twice, to the same bytes.
+    const int partner = r + 1 < rows ? r + 1 : r;
+    const uint8_t* const in[2] = {from[r], from[partner]};
+    uint8_t* const out[2] = {to[r], to[partner]};
+    horizontal_rows<false>(in, out, axis, left);
   }
 }
 
@@ -95,11 +97,9 @@ struct Block {
   Sums part[4];  // 32 bytes, in the order the unpack instructions leave them
 };
 
-BEYOND_AVX2 inline void add_pair(Block& block, __m256i a, __m256i b, int tap_a, int tap_b) {
-  const int low_mask = (1 << kSplitBits) - 1;
-  const __m256i low = _mm256_set1_epi32((tap_a & low_mask) | (tap_b & low_mask) << 16);
-  const __m256i high = _mm256_set1_epi32(((tap_a >> kSplitBits) & 0xffff) |
-                                         static_cast<int>(static_cast<unsigned>(tap_b >> kSplitBits) << 16));
+// `low` and `high`: both taps' coefficients as Axis packs them.
+BEYOND_AVX2 inline void add_pair(Block& block, __m256i a, __m256i b, int low_halves, int high_halves) {
+  const __m256i low = _mm256_set1_epi32(low_halves), high = _mm256_set1_epi32(high_halves);
   const __m256i zero = _mm256_setzero_si256();
   const __m256i lower = _mm256_unpacklo_epi8(a, b), upper = _mm256_unpackhi_epi8(a, b);
   const __m256i pairs[4] = {_mm256_unpacklo_epi8(lower, zero), _mm256_unpackhi_epi8(lower, zero),
@@ -120,25 +120,31 @@ BEYOND_AVX2 inline __m256i load_row(const uint8_t* row) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(row));
 }
 
-BEYOND_AVX2 __m256i vertical_block(const uint8_t* const* rows, const int* taps, int count, int base) {
+BEYOND_AVX2 inline __m256i vertical_block(const uint8_t* const* rows, const int* packed, int count, int base) {
   Block block;
   for (Sums& part : block.part) part = {_mm256_set1_epi32(kRound), _mm256_setzero_si256()};
   int t = 0;
   for (; t + 1 < count; t += 2) {
-    add_pair(block, load_row(rows[t] + base), load_row(rows[t + 1] + base), taps[t], taps[t + 1]);
+    const int* pair = packed + t / 4 * 4 + t % 4 / 2;
+    add_pair(block, load_row(rows[t] + base), load_row(rows[t + 1] + base), pair[0], pair[2]);
   }
-  if (t < count) add_pair(block, load_row(rows[t] + base), _mm256_setzero_si256(), taps[t], 0);
+  if (t < count) {
+    const int* pair = packed + t / 4 * 4 + t % 4 / 2;
+    add_pair(block, load_row(rows[t] + base), _mm256_setzero_si256(), pair[0], pair[2]);
+  }
   return finish(block);
 }
 
-BEYOND_AVX2 void vertical(const uint8_t* const* rows, const int* taps, int count, uint8_t* to, int bytes) {
+BEYOND_AVX2 void vertical(const uint8_t* const* rows, const Axis& axis, int y, uint8_t* to, int bytes) {
+  const int* packed = axis.packed(y);
+  const int count = axis.count(y);
   int base = 0;
   for (; base + 32 <= bytes; base += 32) {
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + base), vertical_block(rows, taps, count, base));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + base), vertical_block(rows, packed, count, base));
   }
   if (base < bytes) {
     alignas(32) uint8_t rest[32];
-    _mm256_store_si256(reinterpret_cast<__m256i*>(rest), vertical_block(rows, taps, count, base));
+    _mm256_store_si256(reinterpret_cast<__m256i*>(rest), vertical_block(rows, packed, count, base));
     std::memcpy(to + base, rest, static_cast<size_t>(bytes - base));
   }
 }

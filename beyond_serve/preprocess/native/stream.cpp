@@ -80,7 +80,7 @@ void combine_rows(Stream& stream, int y, uint8_t* to, int bytes) {
   for (int t = 0; t < axis.count(y); t++) {
     scratch.columns[static_cast<size_t>(t)] = stream.ring_row(axis.first(y) + t);
   }
-  stream.passes->vertical(scratch.columns.data(), axis.row(y), axis.count(y), to, bytes);
+  stream.passes->vertical(scratch.columns.data(), axis, y, to, bytes);
 }
 
 void emit_resized(Stream& stream, int y) {
@@ -92,7 +92,7 @@ void emit_resized(Stream& stream, int y) {
 
 void emit_vertical_first(Stream& stream, int y) {
   Scratch& scratch = *stream.scratch;
-  // The batch has been decoded into the ring, so the batch's own buffer is free.
+  // Rows are decoded into the ring here, so the batch's own buffer is free.
   uint8_t* combined = scratch.decoded.data();
   uint8_t* line = scratch.line.data();
   combine_rows(stream, y, combined, static_cast<int>(stream.cinfo->output_width) * 4);
@@ -151,7 +151,7 @@ const char* stream_rows(jpeg_decompress_struct& cinfo, const Params& params, uin
   stream.cinfo = &cinfo;
   stream.scratch = &scratch;
   stream.writer = &writer;
-  stream.passes = &passes();
+  stream.passes = params.has(kPortable) ? &generic_passes() : &passes();
   stream.vertical_first = params.has(kVerticalFirst);
   stream.next_output = 0;
   stream.left = crop_columns(cinfo, region);

@@ -104,7 +104,7 @@ def test_box_must_lie_in_the_image(box: tuple[float, float, float, float]) -> No
 @pytest.mark.parametrize(
     "change",
     [
-        {"left": 1}, {"top": 1}, {"filter": 5}, {"orientation": 0}, {"orientation": 9}, {"flags": 32},
+        {"left": 1}, {"top": 1}, {"filter": 5}, {"orientation": 0}, {"orientation": 9}, {"flags": 64},
         {"min_ratio": -1.0}, {"min_ratio": float("nan")}, {"width": 0}, {"height": 1 << 15}, {"left": -1},
     ],
 )  # fmt: skip

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from beyond_serve.preprocess.native import NativeParams, available, decode
+from beyond_serve.preprocess.native import NativeFilter, NativeFlag, NativeParams, available, decode
 from beyond_serve.preprocess.native_plan import FILTERS, native_params
 from beyond_serve.preprocess.plan import Interpolation, PreprocessPlan, Resize, geometry
 from tests.preprocess.native.jpegs import encode, picture, pixels
@@ -88,5 +88,17 @@ def test_planar_is_the_transpose() -> None:
     params = NativeParams(0, 0, 90, 70, 40, 30, 0, 0, 40, 30)
     interleaved, planar = np.empty((30, 40, 3), np.uint8), np.empty((3, 30, 40), np.uint8)
     decode(data, params, interleaved)
-    decode(data, params._replace(flags=params.flags | 4), planar)
+    decode(data, params._replace(flags=params.flags | NativeFlag.PLANAR), planar)
     np.testing.assert_array_equal(planar, interleaved.transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize("flags", [0, NativeFlag.VERTICAL_FIRST, NativeFlag.PLANAR])
+@pytest.mark.parametrize("kernel", list(NativeFilter))
+@pytest.mark.parametrize("size", [(1, 1), (33, 7), (150, 91), (5, 301)])
+def test_portable_code_gives_the_same(flags: int, kernel: NativeFilter, size: tuple[int, int]) -> None:
+    data = encode(picture(131, 77, noise=60), quality=95)
+    params = NativeParams(3.25, 1.5, 120.0, 77.0, *size, 0, 0, *size, kernel, flags=flags)
+    slots = np.zeros((2, 3 * size[0] * size[1]), np.uint8)
+    decode(data, params, slots[0])
+    decode(data, params._replace(flags=flags | NativeFlag.PORTABLE), slots[1])
+    np.testing.assert_array_equal(*slots)
