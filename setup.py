@@ -1,9 +1,8 @@
 """Builds the native preprocessing core; everything else about the package stands in pyproject.toml.
 
-The core links libjpeg-turbo statically, from the sources inside simplejpeg's source distribution on PyPI
-(the newest libjpeg-turbo that a package registry holds), pinned by hash. Needs a C++17 compiler, cmake and,
-on x86-64, nasm. Where one of them or the network is missing the package installs without the core, and the
-library decoders serve.
+The core links libjpeg-turbo statically, from the sources in third_party/. Needs a C++17 compiler, cmake and,
+on x86-64, nasm. Where one of them is missing the package installs without the core, and the library decoders
+serve.
 
 BEYOND_JPEG_SOURCE names an unpacked libjpeg-turbo to use instead. BEYOND_NATIVE=require makes a failed build
 an error, BEYOND_NATIVE=skip leaves the core out. BEYOND_NATIVE_FLAGS are added for compiler and linker.
@@ -11,14 +10,11 @@ an error, BEYOND_NATIVE=skip leaves the core out. BEYOND_NATIVE_FLAGS are added 
 
 from __future__ import annotations
 
-import hashlib
-import io
 import os
 import platform
 import subprocess
 import sys
 import tarfile
-import urllib.request
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -27,29 +23,20 @@ from setuptools.command.build_ext import build_ext
 ROOT = Path(__file__).parent.resolve()
 SOURCES = Path("beyond_serve/preprocess/native")
 JPEG_VERSION = "3.1.2"
-JPEG_ARCHIVE = os.environ.get("BEYOND_JPEG_ARCHIVE", "")
-JPEG_SHA256 = "5ac7d9489eeb812c2e7ea5c283994a29d9fefdfe5ed7b86c09d485e0dd366689"
+JPEG_ARCHIVE = ROOT / "third_party" / f"libjpeg-turbo-{JPEG_VERSION}.tar.xz"
 MODE = os.environ.get("BEYOND_NATIVE", "auto")
 
 
-def fetch_jpeg_source(into: Path) -> Path:
-    """Directory of libjpeg-turbo's sources: given, already unpacked, or downloaded and checked."""
+def jpeg_source(into: Path) -> Path:
+    """Directory of libjpeg-turbo's sources: given, or unpacked now or earlier."""
     given = os.environ.get("BEYOND_JPEG_SOURCE")
     if given:
         return Path(given)
     target = into / f"libjpeg-turbo-{JPEG_VERSION}"
-    if (target / "CMakeLists.txt").exists():
-        return target
-    with urllib.request.urlopen(JPEG_ARCHIVE, timeout=60) as answer:
-        archive = answer.read()
-    if hashlib.sha256(archive).hexdigest() != JPEG_SHA256:
-        raise RuntimeError(f"{JPEG_ARCHIVE} does not have the pinned SHA-256")
-    wanted = f"/lib/libjpeg-turbo-{JPEG_VERSION}/"
-    with tarfile.open(fileobj=io.BytesIO(archive)) as packed:
-        members = [member for member in packed.getmembers() if wanted in member.name and member.isfile()]
-        for member in members:
-            member.name = member.name.split("/lib/", 1)[1]
-        packed.extractall(into, members=members, filter="data")
+    if not (target / "CMakeLists.txt").exists():
+        with tarfile.open(JPEG_ARCHIVE) as packed:
+            # The archive is our own; Python 3.11.2, Debian 12's, does not know filters yet.
+            packed.extractall(into, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))  # noqa: S202
     return target
 
 
@@ -87,7 +74,7 @@ class BuildNative(build_ext):
         try:
             cache = ROOT / "build"
             cache.mkdir(exist_ok=True)
-            source = fetch_jpeg_source(cache)
+            source = jpeg_source(cache)
             build = cache / f"libjpeg-turbo-{JPEG_VERSION}-{platform.machine()}"
             ext.extra_objects = [str(build_jpeg(source, build))]
             ext.include_dirs = [str(source / "src"), str(build)]
