@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Protocol
 
 from beyond_serve.batching.admission import Admission
@@ -12,6 +12,9 @@ from beyond_serve.batching.lane import Lane
 from beyond_serve.batching.policy import BatchPolicy, Dispatch, QueueView
 from beyond_serve.batching.request import DONE, READY, Request
 from beyond_serve.errors import BeyondError
+
+# Keys with a lane of their own before empty ones are swept: an invented number.
+MOST_LANES = 64
 
 
 class Instance(Protocol):
@@ -81,9 +84,7 @@ class Batcher:
         if request.state is DONE:
             return
         request.state = READY
-        lane = self._lanes.get(request.batch_key)
-        if lane is None:
-            lane = self._lanes[request.batch_key] = Lane()
+        lane = self._lanes.get(request.batch_key) or self._lane(request.batch_key)
         lane.append(self._clock.now_ns(), request)
         if self._free and not self._pumping:
             self._pump_soon()
@@ -122,7 +123,7 @@ class Batcher:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        held: set[Hashable] = set()
+        held: list[Hashable] = []
         wake_ns: int | None = None
         while self._free:
             key = self._oldest_lane(held)
@@ -132,34 +133,40 @@ class Batcher:
             if isinstance(decision, Dispatch):
                 self._dispatch(key, decision)
             else:
-                held.add(key)
+                held.append(key)
                 wake_ns = decision.when_ns if wake_ns is None else min(wake_ns, decision.when_ns)
         if wake_ns is not None and self._free:
             self._timer = self._clock.call_at_ns(wake_ns, self._pump)
 
-    def _oldest_lane(self, held: set[Hashable]) -> Hashable | None:
-        """The lane whose head has waited longest; empty lanes of clients' tensors are forgotten."""
+    def _oldest_lane(self, held: Sequence[Hashable]) -> Hashable | None:
+        """The lane whose head has waited longest, of those not held."""
         best: Hashable | None = None
         best_ns = 0
-        for key in list(self._lanes):
-            if key in held:
-                continue
-            head_ns = self._lanes[key].head_ns()
-            if head_ns is None:
-                del self._lanes[key]
-            elif best is None or head_ns < best_ns:
-                best, best_ns = key, head_ns
+        for key, lane in self._lanes.items():
+            if lane.living and key not in held:
+                head_ns = lane.head_ns()
+                if best is None or head_ns < best_ns:
+                    best, best_ns = key, head_ns
         return best
 
     def _view(self, lane: Lane) -> QueueView:
+        # By position, in the order of QueueView's fields: names would double what it costs.
         return QueueView(
-            now_ns=self._clock.now_ns(),
-            waiting=lane.living,
-            oldest_ns=lane.head_ns() or 0,
-            earliest_deadline_ns=lane.earliest_deadline_ns(self.max_batch),
-            max_batch=self.max_batch,
-            service_ns=self.service_ns,
+            self._clock.now_ns(),
+            lane.living,
+            lane.head_ns(),
+            lane.earliest_deadline_ns(self.max_batch),
+            self.max_batch,
+            self.service_ns,
         )
+
+    def _lane(self, key: Hashable) -> Lane:
+        """The lane of a key seen for the first time. Clients choose their tensors' shapes, and with them
+        the keys: empty lanes are forgotten before they are many."""
+        if len(self._lanes) >= MOST_LANES:
+            self._lanes = {key: lane for key, lane in self._lanes.items() if lane.living}
+        lane = self._lanes[key] = Lane()
+        return lane
 
     def _dispatch(self, key: Hashable, decision: Dispatch) -> None:
         instance = self._free.pop()

@@ -38,10 +38,8 @@ class Lane:
         if len(self._entries) > 2 * self.living + 64:
             self._entries = deque(entry for entry in self._entries if entry[1].lane is self)
 
-    def head_ns(self) -> int | None:
-        """When the oldest living request became ready, or None if none waits."""
-        if not self.living:
-            return None
+    def head_ns(self) -> int:
+        """When the oldest living request became ready. Only while one waits."""
         entries = self._entries
         while entries[0][1].lane is not self:
             entries.popleft()

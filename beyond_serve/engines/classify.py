@@ -50,18 +50,19 @@ def classify(outputs: Mapping[str, NDArray[np.generic]], info: EngineInfo, top_k
         )
     raw = outputs[info.scores]
     scores = raw.reshape(len(raw), -1).astype(np.float32, copy=False)
-    best = scores.max(axis=1, keepdims=True)
+    # The methods' own functions: for small batches NumPy's wrappers cost more than the work.
+    best = np.maximum.reduce(scores, axis=1, keepdims=True)
     # A NaN makes the maximum NaN; -inf alone is a class ruled out, and fine.
-    bad = np.flatnonzero(~np.isfinite(best[:, 0]))
-    if bad.size:
+    finite = np.isfinite(best)
+    bad = () if np.logical_and.reduce(finite, axis=None) else np.flatnonzero(~finite)
+    if len(bad):
         scores = scores.copy()
         scores[bad] = best[bad] = 0
     indices = top_indices(scores, top_k)
-    top = np.take_along_axis(scores, indices, axis=1)
+    top = scores[np.arange(len(scores))[:, np.newaxis], indices]
     if not info.scores_are_probabilities:
         top = _probabilities(top, scores, best)
-    if bad.size:
-        top = top.copy()
+    if len(bad):
         top[bad] = np.nan
     return BatchOutputs(outputs, top, indices, {int(row): _not_finite(info.scores) for row in bad})
 
@@ -84,7 +85,7 @@ def top_indices(scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
     count = scores.shape[1]
     k = min(k, count)
     if count <= _SORT_ALL:
-        return np.argsort(-scores, axis=1, kind="stable")[:, :k]
+        return np.negative(scores).argsort(axis=1, kind="stable")[:, :k]
     chosen = np.argpartition(scores, count - k, axis=1)[:, count - k :]
     chosen.sort(axis=1)
     values = np.take_along_axis(scores, chosen, axis=1)

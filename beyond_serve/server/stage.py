@@ -39,7 +39,7 @@ class ImageLine:
 
     def next_with_slot(self) -> tuple[Request, ArenaSlot] | None:
         """The oldest request that somebody still waits for, and the row it will fill."""
-        if self._waiting.head_ns() is None:
+        if not self._waiting.living:
             return None
         slot = self.arena.acquire()
         return None if slot is None else (self._waiting.take(1)[0], slot)

@@ -277,3 +277,13 @@ def test_a_request_that_ended_while_decoding_is_ignored() -> None:
     world.batcher.enqueue(request)
     world.clock.settle()
     assert world.sizes() == []
+
+
+def test_lanes_of_keys_that_clients_made_up_are_forgotten() -> None:
+    world = World(max_batch=1)
+    for number in range(1_000):
+        world.enqueue(number, key=("tensor", (number,)))
+        world.clock.settle()
+        world.instances[0].complete()
+    assert len(world.batcher._lanes) <= 64
+    assert len(world.ended.requests) == 1_000

@@ -45,8 +45,7 @@ def test_invariants(events: list[tuple], delay_ns: int, max_batch: int, instance
     def no_one_waits_beyond_the_delay_while_an_instance_is_free() -> None:
         if any(instance.running is None for instance in instances):
             for lane in batcher._lanes.values():
-                head_ns = lane.head_ns()
-                assert head_ns is None or clock.now_ns() - head_ns <= delay_ns
+                assert not lane.living or clock.now_ns() - lane.head_ns() <= delay_ns
 
     for kind, *details in events:
         if kind == "arrive":
