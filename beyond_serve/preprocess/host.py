@@ -9,8 +9,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from beyond_serve.preprocess import native
 from beyond_serve.preprocess.decoders import decode_image, decode_jpeg
 from beyond_serve.preprocess.header import ImageHeader
+from beyond_serve.preprocess.native_path import NativeJpegPath
 from beyond_serve.preprocess.plan import Fidelity, Geometry, Interpolation, PreprocessPlan, geometry
 from beyond_serve.preprocess.resample import resample_exact
 from beyond_serve.preprocess.resample_fast import resample_fast
@@ -71,7 +73,15 @@ class HostPreprocessor:
 
 
 def jpeg_path(interpolation: Interpolation, fidelity: Fidelity, tolerate_corrupt: bool) -> ImagePath:
-    """How grey and three-component JPEGs go; the native core's place."""
+    """How grey and three-component JPEGs go: by the native core where it was built."""
+    library = library_jpeg_path(interpolation, fidelity, tolerate_corrupt)
+    if native.available():
+        return NativeJpegPath(interpolation, fidelity, tolerate_corrupt, library)
+    return library
+
+
+def library_jpeg_path(interpolation: Interpolation, fidelity: Fidelity, tolerate_corrupt: bool) -> ImagePath:
+    """The same by libraries alone."""
     # Nearest picks single source pixels: there is nothing cheaper that would be close to it.
     if fidelity == "exact" or interpolation is Interpolation.NEAREST:
         return ExactJpegPath(interpolation, tolerate_corrupt)

@@ -60,6 +60,7 @@ class NativeStatus(IntEnum):
     LIMIT = 3
     INVALID = 4
     CANCELLED = 5
+    TRUNCATED = 6
 
 
 class NativeParams(NamedTuple):
@@ -130,6 +131,12 @@ class NativeOutcome(NamedTuple):
         where += f", row {self.row}" if self.row >= 0 else ""
         if self.status == NativeStatus.CANCELLED:
             return ShuttingDownError("the image was not decoded before the pool closed")
+        if self.status == NativeStatus.TRUNCATED:
+            return ImageDecodeError(
+                f"the JPEG is truncated: it ends at byte {self.byte}, "
+                f"before its row {max(self.row, 0)} is complete",
+                "send the complete file",
+            )
         kind = _ERRORS.get(self.status, ImageDecodeError)
         return kind(f"the JPEG cannot be decoded: {self.message}{where}")
 
@@ -172,7 +179,7 @@ def decode(
     Raises:
         ImageDecodeError: corrupt (libjpeg warnings count, unless tolerated), or the box is not in the image.
         UnsupportedImageError: four components, lossless, 12-bit: for another decoder.
-        PayloadTooLargeError: more scans or memory than the core allows itself.
+        PayloadTooLargeError: more pixels or memory than the core allows itself.
         ValueError: params or `out` that no image could satisfy.
     """
     outcome = NativeOutcome._make(native_module().decode(data, params, out))

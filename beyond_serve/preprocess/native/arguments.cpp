@@ -6,7 +6,7 @@ namespace beyond {
 namespace {
 
 constexpr Py_ssize_t kFields = 14;
-constexpr double kLargestNumber = 1 << 20;
+constexpr double kLargestNumber = 1 << 30;
 
 bool to_doubles(PyObject* tuple, double* values) {
   for (Py_ssize_t i = 0; i < kFields; i++) {

@@ -1,5 +1,7 @@
 #include "frame.h"
 
+#include <cstring>
+
 namespace beyond {
 namespace {
 
@@ -36,6 +38,17 @@ bool read_frame(const uint8_t* data, size_t size, Frame& frame) {
     at += 2 + static_cast<size_t>(two_bytes(data + at + 2));
   }
   return false;
+}
+
+int count_scans(const uint8_t* data, size_t size) {
+  int scans = 0;
+  const uint8_t* const end = data + size;
+  const uint8_t* at = data;
+  while (at + 1 < end && (at = static_cast<const uint8_t*>(std::memchr(at, 0xFF, static_cast<size_t>(end - at - 1))))) {
+    scans += at[1] == 0xDA;
+    at++;
+  }
+  return scans;
 }
 
 }  // namespace beyond

@@ -21,4 +21,7 @@ struct Frame {
 // False if there is no start of image or no frame header before the first scan.
 bool read_frame(const uint8_t* data, size_t size, Frame& frame);
 
+// Scans that the file seems to have, those of embedded thumbnails included.
+int count_scans(const uint8_t* data, size_t size);
+
 }  // namespace beyond

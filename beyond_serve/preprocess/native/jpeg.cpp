@@ -44,6 +44,14 @@ void note_position(Session* session) {
   std::longjmp(session->escape, 1);
 }
 
+// libjpeg reads on from two bytes of its own after the file's end.
+[[noreturn]] void leave_truncated(Session* session) {
+  note_position(session);
+  session->outcome->byte_position = static_cast<int64_t>(session->size);
+  session->outcome->fail(Status::kTruncated, "it ends before its pixels are complete");
+  std::longjmp(session->escape, 1);
+}
+
 [[noreturn]] void leave_with_message(Session* session, Status status) {
   char text[JMSG_LENGTH_MAX];
   (*session->errors.format_message)(reinterpret_cast<j_common_ptr>(&session->cinfo), text);
@@ -59,6 +67,9 @@ void on_error(j_common_ptr cinfo) {
     case JERR_OUT_OF_MEMORY:
     case JERR_NO_BACKING_STORE:
       leave(session, Status::kLimit, "decoding needs more memory than is allowed");
+    case JERR_INPUT_EMPTY:
+    case JERR_INPUT_EOF:
+      leave_truncated(session);
     case JERR_CONVERSION_NOTIMPL:
     case JERR_ARITH_NOTIMPL:
     case JERR_BAD_PRECISION:
@@ -80,7 +91,9 @@ void on_message(j_common_ptr cinfo, int level) {
   Session* session = session_of(cinfo);
   if (level >= 0 || harmless(session->errors.msg_code)) return;
   session->outcome->warnings++;
-  if (!session->params->has(kTolerateCorrupt)) leave_with_message(session, Status::kCorrupt);
+  if (session->params->has(kTolerateCorrupt)) return;
+  if (session->errors.msg_code == JWRN_JPEG_EOF) leave_truncated(session);
+  leave_with_message(session, Status::kCorrupt);
 }
 
 void on_output(j_common_ptr) {}
@@ -90,7 +103,7 @@ void on_output(j_common_ptr) {}
 void on_progress(j_common_ptr cinfo) {
   Session* session = session_of(cinfo);
   if (session->cinfo.input_scan_number > session->max_scans) {
-    leave(session, Status::kLimit, "more scans than allowed");
+    leave(session, Status::kCorrupt, "it has more scans than allowed");
   }
   if (session->interlude) session->outcome->paused_ns += session->interlude->play();
 }
@@ -143,6 +156,10 @@ bool admissible(const uint8_t* data, size_t size, const Limits& limits, Outcome&
   }
   if (int64_t{frame.width} * frame.height > limits.max_pixels) {
     outcome.fail(Status::kLimit, "more pixels than allowed");
+    return false;
+  }
+  if (frame.progressive() && count_scans(data, size) > limits.max_scans) {
+    outcome.fail(Status::kCorrupt, "it has more scans than allowed");
     return false;
   }
   return true;

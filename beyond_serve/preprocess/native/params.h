@@ -43,9 +43,10 @@ enum class Status : int {
   kOk = 0,
   kCorrupt = 1,      // the bytes cannot be decoded, or only with warnings
   kUnsupported = 2,  // valid perhaps, but this core leaves it to the library decoders
-  kLimit = 3,        // more scans or memory than allowed
+  kLimit = 3,        // more pixels or memory than allowed
   kInvalid = 4,      // the parameters do not fit this image
   kCancelled = 5,    // the pool was closed before the image's turn
+  kTruncated = 6,    // the file ends before the picture does
 };
 
 constexpr size_t kMessageBytes = 240;

@@ -15,7 +15,7 @@ constexpr int kDecodedSlack = 64;
 constexpr int kBatchRows = 8;  // rows decoded between two looks at the clock; they stay in the L2 cache
 
 struct Limits {
-  int max_scans = 64;
+  int max_scans = 100;  // encoders write 10 or so; each costs a pass over all coefficients
   size_t max_memory = size_t{512} << 20;
   int64_t max_pixels = int64_t{1} << 28;
 };
