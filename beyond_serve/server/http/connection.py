@@ -63,7 +63,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, server: HttpServer) -> None:
         self._server = server
-        self._reader = RequestReader(server.limits, self, server.gate)
+        self._reader = RequestReader(server.limits, self, server.gate, server.known_heads)
         self._exchange: Exchange | None = None
         self._advancing = False
         self._ended = False
@@ -224,7 +224,9 @@ class Connection(asyncio.Protocol):
                 self._handle(exchange)
             else:
                 refusal = exchange.refusal
-                exchange.respond(refusal.status, refusal.body(exchange.raw_path), headers=refusal.headers)
+                exchange.respond(
+                    refusal.status, refusal.body(exchange.raw_path), headers=refusal.reply_headers()
+                )
         self._advancing = False
         if self._exchange is None and not self._ended:
             if reader.wants_continue:

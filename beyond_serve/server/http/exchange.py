@@ -149,6 +149,31 @@ class Exchange(RequestHead):
         self.on_disconnect: Callable[[], None] | None = None
         self.refusal: Refusal | None = None
 
+    def again(self, port: ReplyPort, body: bytes, now_ns: int) -> Exchange:
+        """Another request with the same head, which came whole at `now_ns`."""
+        another = Exchange.__new__(Exchange)
+        another.method = self.method
+        another.raw_path = self.raw_path
+        another.raw_query = self.raw_query
+        another.raw_headers = self.raw_headers
+        another.http_1_0 = self.http_1_0
+        another.keep_alive = self.keep_alive
+        another.route = None
+        another._headers = self._headers
+        another._query = None
+        another._port = port
+        another.body = body
+        another.started_ns = another.received_ns = now_ns
+        another.on_disconnect = None
+        another.refusal = None
+        return another
+
+    def without_body(self) -> Exchange:
+        """The head alone, tied to no connection."""
+        head = self.again(_NOWHERE, b"", 0)
+        head._headers = Headers(self.raw_headers)
+        return head
+
     @property
     def answered(self) -> bool:
         return self._port is None
@@ -176,6 +201,22 @@ class Exchange(RequestHead):
         self._port = None
         return replied_ns
 
+
+class _Nowhere:
+    """The port of an exchange that is nobody's."""
+
+    def reply(
+        self,
+        exchange: Exchange,
+        status: int,
+        body: bytes,
+        content_type: str,
+        headers: Sequence[tuple[str, str]],
+    ) -> int:
+        raise RuntimeError(f"{exchange!r} has no client")
+
+
+_NOWHERE = _Nowhere()
 
 Handler = Callable[[Exchange], None]
 Gate = Callable[[RequestHead], Refusal | None]

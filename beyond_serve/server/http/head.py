@@ -35,9 +35,9 @@ def check_head(method: str, target: str, headers: dict[bytes, bytes], version: s
         if version != "1.0":
             return Refusal(505, _CODE, f"HTTP/{version} is not spoken here", "use HTTP/1.1")
     elif host is None:
-        return _bad("the Host header is missing", "HTTP/1.1 requires it")
+        return bad_request("the Host header is missing", "HTTP/1.1 requires it")
     if host is not None and not _is_host(host):
-        return _bad("the Host header is not one host", "send exactly one, as host:port")
+        return bad_request("the Host header is not one host", "send exactly one, as host:port")
     if b"transfer-encoding" in headers or b"expect" in headers:
         return _check_body_headers(headers, version)
     return None
@@ -59,10 +59,10 @@ def _check_target(method: str, target: str) -> Refusal | None:
     if method == "CONNECT":
         return Refusal(501, _CODE, "this server is no proxy", "send the request to the model's server itself")
     if "#" in target:
-        return _bad("the request's target holds a fragment", "encode '#' as %23")
+        return bad_request("the request's target holds a fragment", "encode '#' as %23")
     if target == "*" and method == "OPTIONS":
         return None
-    return _bad("the request's target is no path", "it must begin with '/'")
+    return bad_request("the request's target is no path", "it must begin with '/'")
 
 
 @lru_cache(maxsize=256)
@@ -74,7 +74,7 @@ def _check_body_headers(headers: dict[bytes, bytes], version: str) -> Refusal | 
     coding = headers.get(b"transfer-encoding")
     if coding is not None:
         if version == "1.0":
-            return _bad("Transfer-Encoding in an HTTP/1.0 request", "use HTTP/1.1 or Content-Length")
+            return bad_request("Transfer-Encoding in an HTTP/1.0 request", "use HTTP/1.1 or Content-Length")
         if coding.strip(b" \t").lower() != b"chunked":
             return Refusal(501, _CODE, "unknown transfer coding", "the only one understood is 'chunked'")
     expected = headers.get(b"expect")
@@ -83,5 +83,10 @@ def _check_body_headers(headers: dict[bytes, bytes], version: str) -> Refusal | 
     return None
 
 
-def _bad(message: str, hint: str) -> Refusal:
+def bad_request(message: str, hint: str | None) -> Refusal:
     return Refusal(400, _CODE, message, hint)
+
+
+def head_size(target: bytes, headers: dict[bytes, bytes]) -> int:
+    """Bytes of a head, without its line breaks."""
+    return len(target) + sum(map(len, headers)) + sum(map(len, headers.values())) + 4 * len(headers)

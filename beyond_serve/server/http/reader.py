@@ -10,9 +10,10 @@ from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrad
 
 from beyond_serve.server.http.body import Body
 from beyond_serve.server.http.exchange import Exchange, Gate, ReplyPort
-from beyond_serve.server.http.head import check_head, origin_form
+from beyond_serve.server.http.head import bad_request, check_head, head_size, origin_form
+from beyond_serve.server.http.known_heads import KnownHead, KnownHeads
 from beyond_serve.server.http.limits import HttpLimits
-from beyond_serve.server.http.refusal import Refusal
+from beyond_serve.server.http.refusal import Refusal, body_too_large, head_too_large
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ class RequestReader:
         "_gate",
         "_head_bytes",
         "_headers",
+        "_known",
         "_limits",
         "_now_ns",
         "_parser",
@@ -70,7 +72,10 @@ class RequestReader:
         "wants_continue",
     )
 
-    def __init__(self, limits: HttpLimits, port: ReplyPort, gate: Gate | None = None) -> None:
+    def __init__(
+        self, limits: HttpLimits, port: ReplyPort, gate: Gate | None = None, known: KnownHeads | None = None
+    ) -> None:
+        self._known = known or KnownHeads()
         self._limits = limits
         self._port = port
         self._gate = gate
@@ -97,6 +102,26 @@ class RequestReader:
 
     def feed(self, data: bytes, now_ns: int) -> None:
         """Take what was read at `now_ns`. Must not be called once STOPPED."""
+        if self.stage is not _IDLE:
+            self._parse(data, now_ns)
+        elif (known := self._known.find(data)) is not None:
+            self._repeat(known, data, now_ns)
+        else:
+            before = len(self.completed)
+            self._parse(data, now_ns)
+            if self.stage is _IDLE and len(self.completed) == before + 1:
+                self._known.remember(data, self.completed[-1])
+
+    def _repeat(self, known: KnownHead, data: bytes, now_ns: int) -> None:
+        """A whole request whose head was parsed before. The gate is asked again: it may know better now."""
+        exchange = known.example.again(self._port, data[known.head_bytes :], now_ns)
+        self._now_ns = now_ns
+        self.since_ns = now_ns
+        if self._gate is not None:
+            exchange.refusal = self._gate(exchange)
+        self.completed.append(exchange)
+
+    def _parse(self, data: bytes, now_ns: int) -> None:
         self._now_ns = now_ns
         self._fed_bytes = len(data)
         try:
@@ -112,7 +137,7 @@ class RequestReader:
         if stage is _HEAD:
             self._check_unfinished_head()
         elif stage is _BODY and self._body.is_mostly_framing(self._fed_bytes, self._limits.max_header_bytes):
-            self.refuse(_bad("the chunked body is mostly framing", "send larger chunks"))
+            self.refuse(bad_request("the chunked body is mostly framing", "send larger chunks"))
 
     def refuse(self, refusal: Refusal) -> None:
         """Answer the request being read with `refusal` once its turn comes, and read nothing more."""
@@ -142,22 +167,16 @@ class RequestReader:
         hint = None
         if self._target == b"*" and "PRI" in str(error):
             hint = "this port speaks HTTP/1.1, not HTTP/2"
-        self.refuse(_bad(f"malformed HTTP: {str(error).rstrip('.') or 'no request'}", hint))
+        self.refuse(bad_request(f"malformed HTTP: {str(error).rstrip('.') or 'no request'}", hint))
 
     def _check_unfinished_head(self) -> None:
         if self._head_bytes < 0:
             # Earlier requests may lie in the piece of input where this one began.
-            self._head_bytes = _size(self._target, self._headers or {})
+            self._head_bytes = head_size(self._target, self._headers or {})
         else:
             self._head_bytes += self._fed_bytes
         if self._head_bytes > self._limits.max_header_bytes:
-            self.refuse(self._head_too_large())
-
-    def _head_too_large(self) -> Refusal:
-        most = self._limits.max_header_bytes
-        return Refusal(
-            431, "header_too_large", f"the request's head is over {most} bytes", "send fewer headers"
-        )
+            self.refuse(head_too_large(self._limits.max_header_bytes))
 
     # llhttp's callbacks, in the order they come.
 
@@ -198,8 +217,8 @@ class RequestReader:
         refusal = check_head(method, target, headers, version)
         # Only a large piece of input can hold a large head that no check of unfinished ones has seen.
         most = self._limits.max_header_bytes
-        if refusal is None and self._fed_bytes > most and _size(self._target, headers) > most:
-            refusal = self._head_too_large()
+        if refusal is None and self._fed_bytes > most and head_size(self._target, headers) > most:
+            refusal = head_too_large(self._limits.max_header_bytes)
         if refusal is not None:
             self.refuse(refusal)
             raise _Stop
@@ -212,7 +231,7 @@ class RequestReader:
         body = self._body
         body.add(data)
         if body.received_bytes > self._limits.max_body_bytes:
-            self.refuse(self._body_too_large())
+            self.refuse(body_too_large(self._limits.max_body_bytes))
             raise _Stop
 
     def on_message_complete(self) -> None:
@@ -234,7 +253,7 @@ class RequestReader:
         expects = b"expect" in headers
         refusal = self._gate(exchange) if self._gate is not None else None
         if refusal is None and length > self._limits.max_body_bytes:
-            refusal = self._body_too_large()
+            refusal = body_too_large(self._limits.max_body_bytes)
         if refusal is not None:
             if chunked or length > self._limits.max_discarded_bytes or (length and expects):
                 self.refuse(refusal)
@@ -245,12 +264,6 @@ class RequestReader:
             self._body.start(chunked=True)
         if expects and not exchange.http_1_0:
             self.wants_continue = chunked or length > 0
-
-    def _body_too_large(self) -> Refusal:
-        most = self._limits.max_body_bytes
-        return Refusal(
-            413, "payload_too_large", f"the body is over {most} bytes", "send less, or raise --max-body-mb"
-        )
 
     # A request that offers to upgrade (to h2c, as Java's client does by default) is answered in HTTP/1.1;
     # but llhttp takes what follows its head for the other protocol. So it is told the head without the offer.
@@ -265,7 +278,9 @@ class RequestReader:
                 upgrade = another
             else:
                 return
-        self.refuse(_bad("too many requests at once that ask for an upgrade", "wait for answers in between"))
+        self.refuse(
+            bad_request("too many requests at once that ask for an upgrade", "wait for answers in between")
+        )
 
     def _read_head_without_upgrade(self) -> None:
         offered = self._exchange
@@ -280,11 +295,3 @@ class RequestReader:
             self._parser.feed_data(b"".join(lines) + b"\r\n")
         finally:
             self._resumed_ns = 0
-
-
-def _size(target: bytes, headers: dict[bytes, bytes]) -> int:
-    return len(target) + sum(map(len, headers)) + sum(map(len, headers.values())) + 4 * len(headers)
-
-
-def _bad(message: str, hint: str | None) -> Refusal:
-    return Refusal(400, "invalid_request", message, hint)

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from beyond_serve.errors import BeyondError
 from beyond_serve.server.error_table import (
+    ERROR_CODE_HEADER,
     error_document,
-    http_headers,
     http_status,
     oip_error_document,
+    status_headers,
 )
 
 
@@ -24,6 +25,10 @@ class Refusal:
     hint: str | None = None
     headers: Sequence[tuple[str, str]] = ()
 
+    def reply_headers(self) -> Sequence[tuple[str, str]]:
+        """`headers` and the code, which the body under `/v2` has no place for."""
+        return ((ERROR_CODE_HEADER, self.code), *self.headers)
+
     def body(self, path: str) -> bytes:
         """The error in the JSON shape of the path: the Open Inference Protocol's under `/v2`."""
         if is_oip_path(path):
@@ -32,8 +37,20 @@ class Refusal:
 
 
 def refusal_of(error: BeyondError) -> Refusal:
-    return Refusal(http_status(error), error.code, error.message, error.hint, http_headers(error))
+    return Refusal(http_status(error), error.code, error.message, error.hint, status_headers(error))
 
 
 def is_oip_path(path: str) -> bool:
     return path == "/v2" or path.startswith("/v2/")
+
+
+def head_too_large(most_bytes: int) -> Refusal:
+    return Refusal(
+        431, "header_too_large", f"the request's head is over {most_bytes} bytes", "send fewer headers"
+    )
+
+
+def body_too_large(most_bytes: int) -> Refusal:
+    return Refusal(
+        413, "payload_too_large", f"the body is over {most_bytes} bytes", "send less, or raise --max-body-mb"
+    )

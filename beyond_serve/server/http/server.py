@@ -12,6 +12,7 @@ from time import monotonic_ns
 from beyond_serve.server.http.admission import Admission, admission
 from beyond_serve.server.http.connection import Connection
 from beyond_serve.server.http.exchange import Gate, Handler
+from beyond_serve.server.http.known_heads import KnownHeads
 from beyond_serve.server.http.limits import HttpLimits
 from beyond_serve.server.http.listen import BACKLOG, open_listeners
 
@@ -70,6 +71,7 @@ class HttpServer:
         self.handler = handler
         self.limits = limits
         self.gate = gate
+        self.known_heads = KnownHeads()
         self.stopping = False
         self.date = _date_line()
         self._tls = tls
