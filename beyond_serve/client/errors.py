@@ -39,6 +39,11 @@ _BY_CODE: dict[str, type[BeyondError]] = {
 }
 
 
+def is_known_code(code: str) -> bool:
+    """Whether a class of errors.py has this code; another server, or a newer one, may have more."""
+    return code in _BY_CODE
+
+
 def error_of_code(
     code: str, message: str, hint: str | None = None, retry_after_s: int | None = None
 ) -> BeyondError:

@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from beyond_serve import errors
@@ -17,6 +18,7 @@ from beyond_serve.client.errors import (
     ServerUnreachableError,
     UnexpectedReplyError,
     error_of_code,
+    is_known_code,
     parse_retry_after,
 )
 from beyond_serve.client.results import (
@@ -26,6 +28,7 @@ from beyond_serve.client.results import (
     Prediction,
     TensorMetadata,
     TraceReport,
+    read_trace,
 )
 from beyond_serve.client.transport import output_array
 from beyond_serve.errors import BeyondError
@@ -151,20 +154,19 @@ def _value(field: Any, value: Any) -> Any:
     return [message_dict(item) for item in value] if field.is_repeated else message_dict(value)
 
 
-_DURATION = re.compile(r"\s*([^;,\s]+);dur=([0-9.]+)")
+def trace_of(trailing: Mapping[str, str], url: str) -> TraceReport | None:
+    """The trace in an answer's trailing metadata, None if there is none.
 
-
-def parse_server_timing(text: str) -> TraceReport | None:
-    """The trace out of a `server-timing` field (milliseconds); None if it holds no total."""
-    stages_us = {}
-    for entry in text.split(","):
-        match = _DURATION.match(entry)
-        if match:
-            stages_us[match[1]] = round(float(match[2]) * 1000, 3)
-    total_us = stages_us.pop("total", None)
-    if total_us is None:
+    Raises:
+        UnexpectedReplyError: what is there is no trace.
+    """
+    text = trailing.get("trace")
+    if text is None:
         return None
-    return TraceReport(total_us, stages_us, round(total_us - sum(stages_us.values()), 3))
+    try:
+        return read_trace(orjson.loads(text))
+    except (KeyError, TypeError, ValueError) as error:
+        raise _unreadable(url, error) from error
 
 
 # gRPC's own words for a connection that failed; the server's messages have none of them.
@@ -173,8 +175,6 @@ _NO_CONNECTION = re.compile(
     re.IGNORECASE,
 )
 _TLS = re.compile(r"ssl|tls|handshake|certificate", re.IGNORECASE)
-_BROKEN_IMAGE = re.compile(r"truncated|broken|decoded|its content|preprocessed|scans; ")
-_NO_IMAGE = re.compile(r"^the (body|JPEG|PNG|WebP|GIF|BMP|image) .*(served|no image|empty|ends|holds)")
 
 _BY_STATUS: dict[grpc.StatusCode, type[BeyondError]] = {
     grpc.StatusCode.INVALID_ARGUMENT: errors.InvalidRequestError,
@@ -193,32 +193,17 @@ def failure_of(
 ) -> Exception:
     """What a call that ended with `status` raises.
 
-    Several classes share a status. The trailing metadata's `error-code` tells them apart if the server
-    sends it; the words of the message do otherwise.
+    Several classes share a status: the trailing metadata's `error-code` tells them apart.
     """
     retry_after_s = parse_retry_after(trailing.get("retry-after"))
     code = trailing.get("error-code")
-    if code is not None:
+    if code is not None and is_known_code(code):
         return CallFailed(error_of_code(code, message, None, retry_after_s), retry_after_s)
     if status is grpc.StatusCode.UNAVAILABLE and _NO_CONNECTION.search(message):
         return unreachable(endpoint, message)
     if status not in _BY_STATUS:
         return UnexpectedReplyError(f"{endpoint.url} answered {status.name}: {message}")
-    kind = _kind(status, message, refused_for_now=retry_after_s is not None)
-    return CallFailed(error_of_code(kind.code, message, None, retry_after_s), retry_after_s)
-
-
-def _kind(status: grpc.StatusCode, message: str, *, refused_for_now: bool) -> type[BeyondError]:
-    if status is grpc.StatusCode.INVALID_ARGUMENT:
-        if _BROKEN_IMAGE.search(message):
-            return errors.ImageDecodeError
-        if _NO_IMAGE.search(message):
-            return errors.UnsupportedImageError
-    if status is grpc.StatusCode.RESOURCE_EXHAUSTED and (refused_for_now or "queue is full" in message):
-        return errors.QueueFullError
-    if status is grpc.StatusCode.UNAVAILABLE and "instance" in message:
-        return errors.InstanceLostError
-    return _BY_STATUS[status]
+    return CallFailed(error_of_code(_BY_STATUS[status].code, message, None, retry_after_s), retry_after_s)
 
 
 def unreachable(endpoint: Endpoint, reason: str) -> ServerUnreachableError:

@@ -140,8 +140,8 @@ class GrpcTransport:
             raise self._failure(error) from error
         if not trace:
             return answer, None
-        timing = _first_values(await call.trailing_metadata()).get("server-timing", "")
-        return answer, grpc_codec.parse_server_timing(timing)
+        trailing = _first_values(await call.trailing_metadata())
+        return answer, grpc_codec.trace_of(trailing, self._endpoint.url)
 
     def _failure(self, error: Any) -> Exception:
         trailing = _first_values(error.trailing_metadata())

@@ -17,6 +17,7 @@ from beyond_serve.client.errors import (
     CallFailed,
     UnexpectedReplyError,
     error_of_code,
+    is_known_code,
     parse_retry_after,
 )
 from beyond_serve.client.results import (
@@ -25,7 +26,7 @@ from beyond_serve.client.results import (
     ModelStatus,
     Prediction,
     TensorMetadata,
-    TraceReport,
+    read_trace,
 )
 from beyond_serve.client.transport import PredictOptions, output_array
 from beyond_serve.errors import BeyondError
@@ -131,10 +132,9 @@ def check_reply(reply: Reply) -> Reply:
             message = f"{reply.url} answered status {reply.status}"
         case _:
             raise unexpected(reply, f"with status {reply.status}")
-    kind = _BY_STATUS[reply.status]
-    if kind is errors.ShuttingDownError and "instance" in message:
-        kind = errors.InstanceLostError
-    raise CallFailed(error_of_code(kind.code, message, None, retry_after_s), retry_after_s)
+    named = reply.headers.get("Error-Code")
+    code = named if named is not None and is_known_code(named) else _BY_STATUS[reply.status].code
+    raise CallFailed(error_of_code(code, message, None, retry_after_s), retry_after_s)
 
 
 def unexpected(reply: Reply, how: str) -> UnexpectedReplyError:
@@ -174,19 +174,7 @@ def _prediction(item: Any) -> Prediction | BeyondError:
         for entry in item["predictions"]
     )
     trace = item.get("trace")
-    return Prediction(item["model"], classes, None if trace is None else _trace(trace))
-
-
-def _trace(trace: Mapping[str, Any]) -> TraceReport:
-    return TraceReport(
-        total_us=trace["total_us"],
-        stages_us=trace["stages_us"],
-        residual_us=trace["residual_us"],
-        batch_size=trace["batch"]["size"],
-        release=trace["batch"]["release"],
-        instance=trace["instance"],
-        simulated=trace["simulated"],
-    )
+    return Prediction(item["model"], classes, None if trace is None else read_trace(trace))
 
 
 def outputs_of(reply: Reply) -> dict[str, NDArray[Any]]:

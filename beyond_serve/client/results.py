@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,24 +36,39 @@ class TraceReport:
         instance: which instance ran the batch.
         simulated: the model is an emulated accelerator and its times are made up.
 
-    gRPC carries the times only (as `server-timing`): the last four are None there, and the trace is the
-    one of the call's slowest image.
+    In a call of several images over gRPC the trace is the one of its slowest.
     """
 
     total_us: float
     stages_us: Mapping[str, float] = field(hash=False)
     residual_us: float
-    batch_size: int | None = None
-    release: str | None = None
-    instance: str | None = None
-    simulated: bool | None = None
+    batch_size: int
+    release: str
+    instance: str
+    simulated: bool
 
     def __str__(self) -> str:
         spent = ", ".join(f"{name} {us:.0f}" for name, us in self.stages_us.items() if us)
         text = f"{self.total_us:.0f} us ({spent or 'no stage ran'})"
-        if self.batch_size is not None:
-            text += f" in a batch of {self.batch_size} ({self.release}) on {self.instance}"
+        text += f" in a batch of {self.batch_size} ({self.release}) on {self.instance}"
         return f"{text}, simulated" if self.simulated else text
+
+
+def read_trace(document: Mapping[str, Any]) -> TraceReport:
+    """The trace out of the JSON that both transports carry.
+
+    Raises:
+        KeyError, TypeError: it is no trace.
+    """
+    return TraceReport(
+        total_us=document["total_us"],
+        stages_us=document["stages_us"],
+        residual_us=document["residual_us"],
+        batch_size=document["batch"]["size"],
+        release=document["batch"]["release"],
+        instance=document["instance"],
+        simulated=document["simulated"],
+    )
 
 
 @dataclass(frozen=True, slots=True, repr=False)

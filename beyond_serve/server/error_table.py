@@ -29,6 +29,8 @@ _TABLE: dict[type[BaseException], tuple[int, str]] = {
     errors.EngineError: (500, "INTERNAL"),
 }
 
+ERROR_CODE_HEADER = "Error-Code"
+
 _UNKNOWN = errors.BeyondError("the server failed to handle the request", "its log says why; please report it")
 
 
@@ -42,7 +44,17 @@ def grpc_code(error: BaseException) -> str:
     return _row(error)[1]
 
 
+def error_code(error: BaseException) -> str:
+    """The error's `BeyondError.code`; "internal" for anything that is not ours."""
+    return _known(error).code
+
+
 def http_headers(error: BaseException) -> Sequence[tuple[str, str]]:
+    """`Error-Code`, for the body under `/v2` has no place for it, and what the error's status asks for."""
+    return ((ERROR_CODE_HEADER, error_code(error)), *status_headers(error))
+
+
+def status_headers(error: BaseException) -> Sequence[tuple[str, str]]:
     """Headers that the error's status asks for."""
     if isinstance(error, errors.QueueFullError):
         return (("Retry-After", str(error.retry_after_s)),)

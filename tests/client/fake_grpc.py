@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,8 +15,8 @@ from tests.client.fake_server import (
     STATISTICS,
     FakeModel,
     bytes_tensor,
-    server_timing,
     split_bytes_tensor,
+    trace_document,
 )
 
 STATUS = {
@@ -64,8 +65,10 @@ def _handler(model: FakeModel, name: str, answer: _Answer) -> Any:
         except BeyondError as error:
             context.set_code(STATUS[error.code])
             context.set_details(f"{error.message}; {error.hint}" if error.hint else error.message)
+            trailing = [("error-code", error.code)]
             if isinstance(error, QueueFullError):
-                context.set_trailing_metadata((("retry-after", str(error.retry_after_s)),))
+                trailing.append(("retry-after", str(error.retry_after_s)))
+            context.set_trailing_metadata(tuple(trailing))
             return method.response()
 
     return grpc.unary_unary_rpc_method_handler(
@@ -85,7 +88,7 @@ async def _infer(model: FakeModel, request: Any, context: Any) -> Any:
         await model.enter(**parameters)
         _echo(request, response)
     if dict(context.invocation_metadata()).get("x-trace") == "1":
-        context.set_trailing_metadata((("server-timing", server_timing()),))
+        context.set_trailing_metadata((("trace", json.dumps(trace_document())),))
     return response
 
 

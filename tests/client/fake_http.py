@@ -12,12 +12,11 @@ from aiohttp import web
 
 from beyond_serve.errors import BeyondError, InvalidRequestError, ModelNotFoundError, QueueFullError
 from tests.client.fake_server import (
-    STAGES_US,
     STATISTICS,
-    TOTAL_US,
     FakeModel,
     bytes_tensor,
     split_bytes_tensor,
+    trace_document,
 )
 
 MODEL = web.AppKey("model", FakeModel)
@@ -71,7 +70,9 @@ async def _errors(request: web.Request, handler: Any) -> web.StreamResponse:
         _model(request).authorize(request.headers.get("Authorization"))
         return await handler(request)
     except BeyondError as error:
-        headers = {"Retry-After": str(error.retry_after_s)} if isinstance(error, QueueFullError) else {}
+        headers = {"Error-Code": error.code}
+        if isinstance(error, QueueFullError):
+            headers["Retry-After"] = str(error.retry_after_s)
         body: Any = {"code": error.code, "message": error.message}
         if error.hint:
             body["hint"] = error.hint
@@ -111,14 +112,7 @@ def _item(model: FakeModel, name: str, image: bytes, asked: dict[str, str]) -> d
     ]
     item: dict[str, Any] = {"model": name, "predictions": classes}
     if asked.get("trace") == "1":
-        item["trace"] = {
-            "total_us": TOTAL_US,
-            "stages_us": STAGES_US,
-            "residual_us": TOTAL_US - sum(STAGES_US.values()),
-            "batch": {"size": 4, "release": "full"},
-            "instance": "demo-0",
-            "simulated": False,
-        }
+        item["trace"] = trace_document()
     return item
 
 

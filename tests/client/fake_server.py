@@ -76,9 +76,15 @@ class FakeModel:
         return [(0.75 / 2**rank, index, LABELS[index]) for rank, index in enumerate(ranked[:top_k])]
 
 
-def server_timing() -> str:
-    parts = [f"{name};dur={us / 1000:.3f}" for name, us in STAGES_US.items()]
-    return ", ".join([*parts, f"total;dur={TOTAL_US / 1000:.3f}"])
+def trace_document() -> dict[str, Any]:
+    return {
+        "total_us": TOTAL_US,
+        "stages_us": STAGES_US,
+        "residual_us": TOTAL_US - sum(STAGES_US.values()),
+        "batch": {"size": 4, "release": "full"},
+        "instance": "demo-0",
+        "simulated": False,
+    }
 
 
 def bytes_tensor(elements: list[bytes]) -> bytes:

@@ -99,15 +99,15 @@ async def test_options_out_of_range_are_not_sent(
     assert model.seen == []
 
 
-async def test_trace(client: AsyncClient, kind: str) -> None:
+async def test_trace(client: AsyncClient) -> None:
     trace = (await client.predict(b"\x00", trace=True)).trace
 
     assert trace is not None
     assert trace.total_us == TOTAL_US
     assert trace.stages_us == STAGES_US
     assert trace.residual_us == pytest.approx(8)
-    whole = (4, "full", "demo-0", False) if kind == "http" else (None, None, None, None)
-    assert (trace.batch_size, trace.release, trace.instance, trace.simulated) == whole
+    batch = (trace.batch_size, trace.release, trace.instance, trace.simulated)
+    assert batch == (4, "full", "demo-0", False)
 
 
 async def test_predict_many_is_one_call(client: AsyncClient, model: FakeModel) -> None:

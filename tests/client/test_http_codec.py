@@ -42,10 +42,13 @@ def test_a_proxys_refusal_means_what_the_servers_does(status: int, kind: type) -
     assert caught.value.retry_after_s == 5
 
 
-def test_a_lost_instance_is_told_from_a_stopping_server() -> None:
+@pytest.mark.parametrize(
+    ("code", "kind"), [("instance_lost", InstanceLostError), ("not_known_here", ShuttingDownError)]
+)
+def test_the_code_in_the_headers_decides_if_it_is_known(code: str, kind: type) -> None:
     with pytest.raises(CallFailed) as caught:
-        check_reply(reply({"error": "every instance of model 'm' was lost"}, 503))
-    assert type(caught.value.error) is InstanceLostError
+        check_reply(reply({"error": "gone"}, 503, Error_Code=code))
+    assert type(caught.value.error) is kind
 
 
 @pytest.mark.parametrize(

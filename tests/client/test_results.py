@@ -21,8 +21,10 @@ def test_a_prediction_reads_well() -> None:
     )
 
 
-def test_a_trace_without_its_batch() -> None:
-    assert str(TraceReport(10, {}, 10)) == "10 us (no stage ran)"
+def test_a_trace_in_which_nothing_ran() -> None:
+    trace = TraceReport(10, {}, 10, 1, "idle", "m-0", False)
+
+    assert str(trace) == "10 us (no stage ran) in a batch of 1 (idle) on m-0"
 
 
 def test_results_are_frozen_and_hashable() -> None:

@@ -83,6 +83,13 @@ def test_foreign_error_keeps_its_insides() -> None:
 
 
 def test_headers() -> None:
-    assert http_headers(errors.QueueFullError("full", retry_after_s=7)) == (("Retry-After", "7"),)
-    assert http_headers(errors.UnauthorizedError("no")) == (("WWW-Authenticate", "Bearer"),)
-    assert http_headers(errors.EngineError("no")) == ()
+    assert http_headers(errors.QueueFullError("full", retry_after_s=7)) == (
+        ("Error-Code", "queue_full"),
+        ("Retry-After", "7"),
+    )
+    assert http_headers(errors.UnauthorizedError("no")) == (
+        ("Error-Code", "unauthorized"),
+        ("WWW-Authenticate", "Bearer"),
+    )
+    assert http_headers(errors.EngineError("no")) == (("Error-Code", "engine"),)
+    assert http_headers(KeyError("secret")) == (("Error-Code", "internal"),)

@@ -12,7 +12,7 @@ from grpc_health.v1 import health_pb2
 from beyond_serve.errors import BeyondError
 from beyond_serve.server.grpc.codec import decode_message
 from beyond_serve.server.grpc.router import Route, Rpc, always
-from beyond_serve.server.grpc.status import set_error
+from beyond_serve.server.grpc.status import set_error, set_refusal
 from beyond_serve.wire.messages import SERVICE
 
 HEALTH_SERVICE: Final = "grpc.health.v1.Health"
@@ -108,8 +108,8 @@ class _Check(Rpc):
             return b""
         status = self._health.status(request.service)
         if status == _Status.SERVICE_UNKNOWN:
-            context.set_code(grpc.StatusCode.NOT_FOUND)
-            context.set_details(f"there is no service '{request.service[:80]}'; known: '' and '{SERVICE}'")
+            details = f"there is no service '{request.service[:80]}'; known: '' and '{SERVICE}'"
+            set_refusal(context, grpc.StatusCode.NOT_FOUND, "not_found", details)
             return b""
         return bytes(_Status(status=status).SerializeToString())
 

@@ -11,6 +11,7 @@ from google.protobuf import json_format
 
 from beyond_serve.errors import ConfigError, InvalidRequestError, ModelNotFoundError
 from beyond_serve.server.grpc.router import Route, Rpc, UnaryRpc, always
+from beyond_serve.server.grpc.status import set_refusal
 from beyond_serve.server.oip.model_config import model_config, model_metadata
 from beyond_serve.server.oip.served_model import Repository
 from beyond_serve.server.oip.server_metadata import server_metadata
@@ -152,8 +153,7 @@ class Unimplemented(Rpc):
         self._sentence = sentence
 
     async def stream_stream(self, _requests: Any, context: Any) -> None:
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details(self._sentence)
+        set_refusal(context, grpc.StatusCode.UNIMPLEMENTED, "not_implemented", self._sentence)
 
 
 def _filled(message: Any, fields: dict[str, Any]) -> Any:

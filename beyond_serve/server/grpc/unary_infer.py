@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -19,7 +20,7 @@ from beyond_serve.server.timing_header import server_timing
 from beyond_serve.wire.oip import InferResponse
 
 TRACE_KEY: Final = "x-trace"
-"""Metadata with which a client asks for `server-timing` in the trailing metadata."""
+"""Metadata with which a client asks for `server-timing` and `trace` in the trailing metadata."""
 
 _Clock = Callable[[], int]
 
@@ -97,7 +98,12 @@ class UnaryInfer(Rpc):
 
     def _trailers(self) -> Metadata:
         trace = self._inference.trace if self._inference is not None else None
-        return (("server-timing", server_timing(trace, self._route.clock())),) if trace is not None else ()
+        if trace is None:
+            return ()
+        now_ns = self._route.clock()
+        # Escaped to ASCII, which is all that metadata may hold.
+        document = json.dumps(trace.as_dict(now_ns), separators=(",", ":"))
+        return (("server-timing", server_timing(trace, now_ns)), ("trace", document))
 
     def _done(self, result: InferResponse | BeyondError) -> None:
         self._result = result

@@ -224,9 +224,7 @@ class Connection(asyncio.Protocol):
                 self._handle(exchange)
             else:
                 refusal = exchange.refusal
-                exchange.respond(
-                    refusal.status, refusal.body(exchange.raw_path), headers=refusal.reply_headers()
-                )
+                exchange.respond(refusal.status, refusal.body(exchange.raw_path), headers=refusal.fields)
         self._advancing = False
         if self._exchange is None and not self._ended:
             if reader.wants_continue:

@@ -25,8 +25,9 @@ class Refusal:
     hint: str | None = None
     headers: Sequence[tuple[str, str]] = ()
 
-    def reply_headers(self) -> Sequence[tuple[str, str]]:
-        """`headers` and the code, which the body under `/v2` has no place for."""
+    @property
+    def fields(self) -> Sequence[tuple[str, str]]:
+        """The answer's headers: the code, which the body under `/v2` has no place for, and `headers`."""
         return ((ERROR_CODE_HEADER, self.code), *self.headers)
 
     def body(self, path: str) -> bytes:

@@ -94,7 +94,9 @@ class InferRoute:
         header_length = parse_header_length(exchange.headers.get(_HEADER_LENGTH), len(body))
         request = read_request(model.name, model.version, model.info, body, header_length)
         inference = prepare_inference(model, request, self._regions)
-        reply = _PendingReply(exchange, inference, binary_outputs(inference.outputs, request.parameters))
+        traced = request.parameters.get("trace") is True or exchange.query.get("trace") in ("1", "true")
+        binary = binary_outputs(inference.outputs, request.parameters)
+        reply = _PendingReply(exchange, inference, binary, traced)
         exchange.on_disconnect = inference.cancel
         inference.start(
             started_ns=exchange.started_ns, received_ns=exchange.received_ns, on_done=reply.on_done
@@ -106,11 +108,13 @@ class _PendingReply:
 
     __slots__ = ("_binary", "_exchange", "_inference", "_traced")
 
-    def __init__(self, exchange: Exchange, inference: Inference, binary: tuple[bool, ...]) -> None:
+    def __init__(
+        self, exchange: Exchange, inference: Inference, binary: tuple[bool, ...], traced: bool
+    ) -> None:
         self._exchange = exchange
         self._inference = inference
         self._binary = binary
-        self._traced = exchange.query.get("trace") in ("1", "true")
+        self._traced = traced
 
     def on_done(self, result: InferResponse | BeyondError) -> None:
         # From here on the reply is sent, or the exchange drops it; either way the call must be closed.

@@ -86,6 +86,7 @@ class FakeModel:
                 request.fail(self.error)
             return
         batch = Batch(call.requests, "row", "idle")
+        batch.start("digits-0", simulated=False)
         rows = np.arange(len(call.requests), dtype=np.float32)[:, None]
         batch.outputs = BatchOutputs({"scores": rows + np.array([0, 0.5, 0.25], np.float32)})
         batch.finish()

@@ -31,6 +31,7 @@ async def test_an_unknown_service_is_not_found(stub):
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await stub.Check(health_pb2.HealthCheckRequest(service="nope"))
     assert raised.value.code() is grpc.StatusCode.NOT_FOUND
+    assert raised.value.trailing_metadata()["error-code"] == "not_found"
     assert "nope" in raised.value.details()
 
 

@@ -76,6 +76,7 @@ async def test_statistics_of_one_and_of_all(client, model):
 async def test_an_unknown_model_is_not_found(client, method):
     failure = await client.error(method, request(method, name="no"))
     assert failure.code() is grpc.StatusCode.NOT_FOUND
+    assert failure.trailing_metadata()["error-code"] == "model_not_found"
 
 
 async def test_the_index_and_the_ready_of_it(client):
@@ -157,6 +158,7 @@ async def test_shared_memory_regions_come_and_go(repository, tmp_path):
 async def test_what_is_not_served_says_so_in_a_sentence(client, method):
     failure = await client.error(method)
     assert failure.code() is grpc.StatusCode.UNIMPLEMENTED
+    assert failure.trailing_metadata()["error-code"] == "not_implemented"
     assert "not served" in failure.details()
 
 

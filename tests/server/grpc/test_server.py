@@ -72,6 +72,7 @@ async def test_calls_without_the_token_are_refused(repository, model, token):
     async with serving(repository, token="secret") as server, connected(server) as client:
         failure = await client.error("ModelInfer", image_request(b"a"), metadata=metadata)
         assert failure.code() is grpc.StatusCode.UNAUTHENTICATED
+        assert failure.trailing_metadata()["error-code"] == "unauthorized"
         stream = client.stream(metadata=metadata)
         with pytest.raises(grpc.aio.AioRpcError):
             await stream.read()

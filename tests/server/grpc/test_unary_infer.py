@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import grpc
 import numpy as np
 import pytest
 
 from beyond_serve import errors
+from beyond_serve.batching import STAGES
 from beyond_serve.server.error_table import grpc_code
 from beyond_serve.wire.bytes_tensor import encode_bytes
 from beyond_serve.wire.messages import METHODS, ModelInferRequest
@@ -63,6 +65,7 @@ async def test_an_error_has_the_tables_code_and_says_what_to_do(client, model, e
     assert failure.code().name == grpc_code(error)
     expected = f"{error.message}; {error.hint}" if error.hint else error.message
     assert failure.details() == expected
+    assert failure.trailing_metadata()["error-code"] == error.code
     assert failure.trailing_metadata().get("retry-after") is None
 
 
@@ -71,6 +74,7 @@ async def test_a_full_queue_says_when_to_come_again(client, model):
     failure = await client.error("ModelInfer", image_request(b"a"))
     assert failure.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert failure.trailing_metadata()["retry-after"] == "3"
+    assert failure.trailing_metadata()["error-code"] == "queue_full"
 
 
 async def test_an_unknown_error_tells_the_client_nothing(client, repository, caplog):
@@ -81,6 +85,7 @@ async def test_an_unknown_error_tells_the_client_nothing(client, repository, cap
     failure = await client.error("ModelInfer", image_request(b"a"))
     assert failure.code() is grpc.StatusCode.INTERNAL
     assert "secret" not in failure.details()
+    assert failure.trailing_metadata()["error-code"] == "internal"
     assert "secret insides" in caplog.text
 
 
@@ -166,16 +171,21 @@ async def test_a_trace_comes_as_trailing_metadata_when_asked_for(client, asked):
         metadata = (("x-trace", "1"),)
     call = client.call("ModelInfer", request, metadata=metadata)
     await call
-    timing = (await call.trailing_metadata())["server-timing"]
+    trailing = await call.trailing_metadata()
+    timing = trailing["server-timing"]
     names = [part.split(";")[0].strip() for part in timing.split(",")]
     assert names[0] == "receive"
     assert names[-2:] == ["reply", "total"]
+    trace = json.loads(trailing["trace"])
+    assert tuple(trace["stages_us"]) == STAGES
+    assert trace["batch"] == {"size": 1, "release": "idle"}
+    assert {"total_us", "residual_us", "instance", "simulated"} <= trace.keys()
 
 
 async def test_no_trace_unasked(client):
     call = client.call("ModelInfer", image_request(b"a"))
     await call
-    assert "server-timing" not in dict(await call.trailing_metadata())
+    assert not {"server-timing", "trace"} & dict(await call.trailing_metadata()).keys()
 
 
 async def test_a_failed_request_is_traced_too(client, model):

@@ -49,6 +49,7 @@ async def test_gate_lets_holders_of_the_token_pass_and_everybody_to_open_paths()
         client = await running.connect()
         refused = await client.ask(get("/predict"))
         assert (refused.status, refused.headers["www-authenticate"]) == (401, "Bearer")
+        assert refused.headers["error-code"] == "unauthorized"
         assert refused.json()["error"]["code"] == "unauthorized"
         assert (await client.ask(get("/predict", b"Authorization: Bearer s3cret\r\n"))).status == 200
         assert (await client.ask(get("/healthz"))).status == 200

@@ -57,7 +57,8 @@ def test_errors_have_the_tables_status(error: BeyondError, status: int, headers:
     model = FakeModel(answers_at_once=True)
     model.error = error
     asked = start(model)
-    assert (asked.reply.status, asked.reply.error, asked.reply.headers) == (status, "bad", headers)
+    assert (asked.reply.status, asked.reply.error) == (status, "bad")
+    assert asked.reply.headers == {"Error-Code": error.code, **headers}
     assert len(model.replied) == 1
 
 
@@ -111,6 +112,12 @@ class TestTrace:
         assert trace["stages_us"]["receive"] == 2.0
         names = [entry.split(";")[0] for entry in reply.headers["Server-Timing"].split(", ")]
         assert names == [*STAGES, "total"]
+
+    def test_on_request_by_a_parameter(self) -> None:
+        document = {**json.loads(BODY), "parameters": {"trace": True}}
+        reply = Server(FakeModel(answers_at_once=True)).infer(document)
+        assert tuple(reply.json()["parameters"]["trace"]["stages_us"]) == STAGES
+        assert "Server-Timing" in reply.headers
 
     def test_not_otherwise(self) -> None:
         reply = start(FakeModel(answers_at_once=True), f"{INFER}?trace=0&other=1").reply
