@@ -1,4 +1,4 @@
-"""The native core and the library decoders behind one seam: same pixels, same refusals, and who serves what."""
+"""The native core and the library decoders behind one seam: same pixels and refusals, and who serves what."""
 
 from __future__ import annotations
 
