@@ -75,6 +75,7 @@ class Model:
         self._preparing: asyncio.Task[None] | None = None
         self._tensors_ready = False
         self._open_calls = 0
+        self._hopeless = False
         self._idle: asyncio.Future[None] | None = None
 
     # What metrics and readiness ask.
@@ -172,33 +173,35 @@ class Model:
 
     def _admit(self, requests: list[Request]) -> bool:
         """Give every request a place in the queue, or fail them all."""
+        admission = self._admission
+        count = len(requests)
         try:
-            self._check_open(len(requests))
-            self._admission.enter(len(requests))
+            if self.closing or self._hopeless or count > admission.capacity:
+                self._refuse(count)
+            admission.enter(count)
         except BeyondError as error:
             for request in requests:
                 request.fail(error)
             return False
         for request in requests:
-            request.admission = self._admission
+            request.admission = admission
             if request.deadline_ns is not None:
                 request.timer = self._clock.call_at_ns(request.deadline_ns, request.expire)
         return True
 
-    def _check_open(self, count: int) -> None:
+    def _refuse(self, count: int) -> None:
         if self.closing:
             raise ShuttingDownError(
                 f"model '{self.name}' is being unloaded or the server stops", "retry elsewhere"
             )
-        if self.group is not None and self.group.given_up:
+        if self._hopeless:
             raise InstanceLostError(
                 f"no instance of model '{self.name}' is alive", "retry later; the server's log says why"
             )
-        if count > self.capacity:
-            raise InvalidRequestError(
-                f"the request holds {count} images, the queue of '{self.name}' at most {self.capacity}",
-                "send fewer at once, or raise --max-queue",
-            )
+        raise InvalidRequestError(
+            f"the request holds {count} images, the queue of '{self.name}' at most {self.capacity}",
+            "send fewer at once, or raise --max-queue",
+        )
 
     def _start_image(self, request: Request) -> None:
         if self._image_key is ENCODED:
@@ -238,6 +241,8 @@ class Model:
         if error is None:
             self._tensors_ready = True
             self._enqueue_all(requests)
+            if self.closing:
+                self._fail_waiting(self._stopped())
             return
         self._preparing = None
         typed = error if isinstance(error, BeyondError) else EngineError(f"{type(error).__name__}: {error}")
@@ -276,7 +281,8 @@ class Model:
 
     def instances_changed(self) -> None:
         """With no instance alive nor likely to be soon, nobody is left waiting."""
-        if self.group is not None and self.group.given_up:
+        self._hopeless = self.group is not None and self.group.given_up
+        if self._hopeless:
             self._fail_waiting(
                 InstanceLostError(f"every instance of model '{self.name}' was lost", "retry later")
             )
@@ -294,7 +300,7 @@ class Model:
     async def close(self) -> None:
         """Refuse new requests, fail what waits, finish what runs, free everything."""
         self.closing = True
-        self._fail_waiting(ShuttingDownError(f"model '{self.name}' was stopped", "retry elsewhere"))
+        self._fail_waiting(self._stopped())
         loop = asyncio.get_running_loop()
         if self.group is not None:
             for instance in self.group.close():
@@ -304,6 +310,9 @@ class Model:
         if self.release is not None:
             await loop.run_in_executor(None, self.release)
             self.release = None
+
+    def _stopped(self) -> ShuttingDownError:
+        return ShuttingDownError(f"model '{self.name}' was stopped", "retry elsewhere")
 
     def _fail_waiting(self, error: BeyondError) -> None:
         if self.line is not None:

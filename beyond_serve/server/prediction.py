@@ -31,7 +31,7 @@ class PredictionEncoder:
         self._fragments: dict[int, bytes] = {}
         self._outputs: object = None
         self._indices: list[list[int]] = []
-        self._scores: list[list[float]] = []
+        self._scores: list[bytes] = []
 
     def encode(self, request: Request, top_k: int, trace: Mapping[str, object] | None) -> bytes:
         """The best `top_k` classes of a request that succeeded, best first."""
@@ -40,19 +40,16 @@ class PredictionEncoder:
             assert outputs.top_scores is not None
             assert outputs.top_indices is not None
             self._indices = outputs.top_indices.tolist()
-            self._scores = outputs.top_scores.tolist()
+            self._scores = orjson.dumps(outputs.top_scores.tolist())[2:-2].split(b"],[")
             self._outputs = outputs
         row, fragments = request.index, self._fragments
-        parts = [self._head]
         # A batch ranks as many classes as its most demanding request asked for.
-        scores = orjson.dumps(self._scores[row][:top_k])[1:-1].split(b",")
-        for index, score in zip(self._indices[row], scores, strict=False):
-            parts.append(fragments.get(index) or self._fragment(index))
-            parts.append(score)
-            parts.append(b"},")
-        parts[-1] = b"}"
-        parts.append(b"]}" if trace is None else b'],"trace":' + orjson.dumps(trace) + b"}")
-        return b"".join(parts)
+        best = [
+            (fragments.get(index) or self._fragment(index)) + score
+            for index, score in zip(self._indices[row][:top_k], self._scores[row].split(b","), strict=False)
+        ]
+        end = b"}]}" if trace is None else b'}],"trace":' + orjson.dumps(trace) + b"}"
+        return self._head + b"},".join(best) + end
 
     def _fragment(self, index: int) -> bytes:
         """What stands before a class's score. A class without a label is labelled by its index."""
