@@ -17,6 +17,7 @@ from rich.progress import Progress
 
 from beyond_serve.bench import images
 from beyond_serve.bench.decoder_peers import FIDELITIES, PLAN, Peer, Pixels, peers, shape_of
+from beyond_serve.bench.decoder_pool import pool_verdicts
 from beyond_serve.bench.images import ImageSpec, paper_image
 from beyond_serve.bench.report import Result, Verdict
 from beyond_serve.errors import ConfigError
@@ -50,7 +51,7 @@ def run(rounds: int, progress: Progress) -> Result:
         progress.advance(task)
     for key in found[SPECS[0].name]:
         result.rows.append((*key, *(found[spec.name][key] for spec in SPECS)))
-    result.verdicts = verdicts(found)
+    result.verdicts = verdicts(found) + pool_verdicts(paper_image(images.MEDIUM), max(3, rounds // 2))
     result.notes = [
         f"{PLAN.describe()}; uint8 RGB out; one thread; interleaved medians; resize on {native.simd()}",
         *(_fidelity_note(spec, everyone) for spec in SPECS[1:]),
