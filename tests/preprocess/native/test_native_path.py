@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -49,8 +51,6 @@ def test_equals_the_libraries(plan: PreprocessPlan, size: tuple[int, int], orien
 
 
 def test_border_lies_within_the_call() -> None:
-    import time
-
     data = encode(picture(200, 150))
     out = np.empty(PLAN.output_shape, np.uint8)
     before = time.monotonic_ns()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import select
+import time
 import weakref
 from collections.abc import Iterator
 
@@ -64,8 +65,6 @@ def test_results_equal_a_single_call(pool: NativePool) -> None:
 
 
 def test_times_are_ordered_and_on_the_monotonic_clock(pool: NativePool, small: bytes) -> None:
-    import time
-
     before = time.monotonic_ns()
     pool.submit("a", small, SMALL, slot(SMALL))
     [(_, outcome)] = gather(pool, 1)
