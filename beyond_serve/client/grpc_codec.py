@@ -54,15 +54,12 @@ def infer_message(request: InferRequest) -> Any:
     return message
 
 
-def predict_message(
-    model: str, scores: str, images: Sequence[bytes], top_k: int, parameters: Mapping[str, int]
-) -> Any:
-    """A request for the best `top_k` classes of output `scores`, by the classification extension."""
+def predict_message(model: str, images: Sequence[bytes], parameters: Mapping[str, int]) -> Any:
+    """A request for the best classes of images; how many, `parameters` say as `top_k`."""
     message = ModelInferRequest(model_name=model)
     _set_parameters(message.parameters, parameters)
     message.inputs.add(name=IMAGE_INPUT, datatype="BYTES", shape=[len(images)])
     message.raw_input_contents.append(encode_bytes(images))
-    message.outputs.add(name=scores).parameters["classification"].int64_param = top_k
     return message
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import grpc
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from beyond_serve.client.errors import CallFailed
 from beyond_serve.client.results import ModelMetadata, ModelStatus, Prediction, TraceReport
 from beyond_serve.client.tensors import call_parameters
 from beyond_serve.client.transport import PredictOptions, only_model
-from beyond_serve.errors import BeyondError, InvalidRequestError, ModelNotFoundError
+from beyond_serve.errors import BeyondError, ModelNotFoundError
 from beyond_serve.wire.messages import METHODS
 from beyond_serve.wire.oip import InferRequest
 
@@ -28,13 +28,6 @@ _OPTIONS = (
     ("grpc.max_reconnect_backoff_ms", 5000),
     ("grpc.use_local_subchannel_pool", 1),
 )
-
-
-class _Classifier(NamedTuple):
-    """A model and the output that holds its class scores."""
-
-    model: str
-    scores: str
 
 
 class GrpcTransport:
@@ -53,8 +46,8 @@ class GrpcTransport:
             for name, method in METHODS.items()
             if not method.client_streaming
         }
-        # By the model's name as `predict` was given it. Dropped when the server refuses what was learnt.
-        self._classifiers: dict[str | None, _Classifier] = {}
+        # What calls mean that name no model. Dropped when the server refuses it.
+        self._only_model: str | None = None
 
     @staticmethod
     def _open(endpoint: Endpoint) -> Any:
@@ -66,14 +59,14 @@ class GrpcTransport:
     async def predict(
         self, images: Sequence[bytes], options: PredictOptions
     ) -> list[Prediction | BeyondError]:
-        classifier = await self._classifier(options.model)
-        parameters = call_parameters(options.timeout_ms, options.priority)
-        message = grpc_codec.predict_message(*classifier, images, options.top_k, parameters)
+        model = options.model or await self._default_model()
+        parameters = {"top_k": options.top_k, **call_parameters(options.timeout_ms, options.priority)}
+        message = grpc_codec.predict_message(model, images, parameters)
         try:
             answer, trace = await self._traced("ModelInfer", message, trace=options.trace)
         except CallFailed as failed:
-            if isinstance(failed.error, ModelNotFoundError | InvalidRequestError):
-                self._classifiers.pop(options.model, None)
+            if isinstance(failed.error, ModelNotFoundError):
+                self._only_model = None
             raise
         return grpc_codec.predictions_of(answer, len(images), trace, self._endpoint.url)
 
@@ -113,16 +106,10 @@ class GrpcTransport:
     async def close(self) -> None:
         await self._channel.close()
 
-    async def _classifier(self, model: str | None) -> _Classifier:
-        known = self._classifiers.get(model)
-        if known is None:
-            name = only_model(await self.models()) if model is None else model
-            outputs = [output.name for output in (await self.metadata(name)).outputs]
-            if not outputs:
-                raise InvalidRequestError(f"model '{name}' has no output to rank")
-            known = _Classifier(name, "scores" if "scores" in outputs else outputs[0])
-            self._classifiers[model] = known
-        return known
+    async def _default_model(self) -> str:
+        if self._only_model is None:
+            self._only_model = only_model(await self.models())
+        return self._only_model
 
     async def _ask(self, method: str, /, **fields: str) -> Any:
         return await self._call(method, METHODS[method].request(**fields))

@@ -13,8 +13,7 @@ class ClassScore:
 
     Attributes:
         label: over HTTP the index as text, over gRPC None, if the server has no label for the class.
-        score: over HTTP a probability; over gRPC the model's own output, which may be a logit: the
-            protocol's classification extension ranks what the model gives.
+        score: a probability.
     """
 
     label: str | None

@@ -82,7 +82,7 @@ async def _infer(model: FakeModel, request: Any, context: Any) -> Any:
     name = model.named(request.model_name)
     response = METHODS["ModelInfer"].response(model_name=name)
     parameters = {key: value.int64_param for key, value in request.parameters.items()}
-    if request.outputs and "classification" in request.outputs[0].parameters:
+    if "top_k" in parameters:
         await _classify(model, request, response, parameters)
     else:
         await model.enter(**parameters)
@@ -93,22 +93,22 @@ async def _infer(model: FakeModel, request: Any, context: Any) -> Any:
 
 
 async def _classify(model: FakeModel, request: Any, response: Any, parameters: dict[str, int]) -> None:
-    (tensor,), (raw,), (output,) = request.inputs, request.raw_input_contents, request.outputs
+    (tensor,), (raw,) = request.inputs, request.raw_input_contents
     images = split_bytes_tensor(raw)
-    top_k = output.parameters["classification"].int64_param
+    top_k = parameters.pop("top_k")
     asked = {"images": images, "model": request.model_name, "top_k": str(top_k), **parameters}
     await model.enter(**asked)
     if (tensor.name, tensor.datatype, list(tensor.shape)) != ("image", "BYTES", [len(images)]):
         raise InvalidRequestError("the input is not image BYTES [n]")
-    if output.name != "logits":
-        raise InvalidRequestError(f"there is no output '{output.name}'")
+    if request.outputs:
+        raise InvalidRequestError("outputs are asked for beside top_k")
     elements = [
         f"{score}:{index}" + ("" if label is None else f":{label}")
         for image in images
         for score, index, label in model.classify(image, top_k)
     ]
     shape = [len(images), len(elements) // len(images)]
-    response.outputs.add(name=output.name, datatype="BYTES", shape=shape)
+    response.outputs.add(name="logits", datatype="BYTES", shape=shape)
     response.raw_output_contents.append(bytes_tensor([element.encode() for element in elements]))
 
 

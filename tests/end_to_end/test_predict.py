@@ -47,6 +47,18 @@ def test_every_example_is_recognised_over_both_transports(server: Server, digit:
             assert client.predict(EXAMPLES / f"{digit}.jpg").top.label == digit
 
 
+def test_both_transports_give_the_same_probabilities(server: Server) -> None:
+    answers = []
+    for url in (server.http, f"grpc://{server.grpc}"):
+        with Client(url) as client:
+            prediction = client.predict(EXAMPLES / "seven.jpg", top_k=10, trace=True)
+        assert prediction.trace is not None
+        assert (prediction.trace.batch_size, prediction.trace.instance) == (1, "demo-0")
+        answers.append(prediction.classes)
+    assert answers[0] == answers[1]
+    assert sum(score.score for score in answers[0]) == pytest.approx(1, abs=1e-5)
+
+
 def test_several_images_in_one_request_are_answered_in_order(server: Server) -> None:
     parts = [argument for digit in DIGITS for argument in ("-F", f"a=@{EXAMPLES / digit}.jpg")]
     status, body = curl(*parts, f"{server.http}/predict?top_k=1")

@@ -13,7 +13,13 @@ from beyond_serve.batching import Trace
 from beyond_serve.errors import BeyondError, EngineError
 from beyond_serve.server.call import Call
 from beyond_serve.server.oip.inputs import Rows, read_rows
-from beyond_serve.server.oip.outputs import PlannedOutput, make_output, plan_outputs
+from beyond_serve.server.oip.outputs import (
+    PlannedOutput,
+    make_output,
+    make_top_classes,
+    plan_outputs,
+    plan_top_classes,
+)
 from beyond_serve.server.oip.served_model import ServedModel
 from beyond_serve.server.oip.shared_memory import RegionTable
 from beyond_serve.wire.oip import InferRequest, InferResponse
@@ -33,7 +39,11 @@ def prepare_inference(model: ServedModel, request: InferRequest, regions: Region
     Raises:
         InvalidRequestError: anything in the request that the model or the protocol does not allow.
     """
-    outputs = plan_outputs(model.info, model.labels, request.outputs)
+    top_k = integer_parameter(request.parameters, "top_k", "the request", least=1)
+    if top_k is None:
+        outputs = plan_outputs(model.info, model.labels, request.outputs)
+    else:
+        outputs = plan_top_classes(model.info, model.labels, request.outputs, top_k)
     for output in outputs:
         if output.requested.region is not None:
             regions.check(output.requested.region)
@@ -62,6 +72,7 @@ class Inference:
         "_regions",
         "_rows",
         "_timeout_us",
+        "_top_k",
         "outputs",
     )
 
@@ -82,6 +93,8 @@ class Inference:
         self._regions = regions
         self._timeout_us = timeout_us
         self._priority = priority
+        # Who asks for the best classes is answered them alone.
+        self._top_k = outputs[0].top_k if outputs else 0
         self._call: Call | None = None
         self._on_done: OnDone | None = None
 
@@ -104,6 +117,7 @@ class Inference:
                 started_ns=started_ns,
                 received_ns=received_ns,
                 on_done=self._finish,
+                top_k=self._top_k,
                 timeout_us=timeout_us,
                 priority=self._priority,
             )
@@ -113,6 +127,7 @@ class Inference:
                 started_ns=started_ns,
                 received_ns=received_ns,
                 on_done=self._finish,
+                top_k=self._top_k,
                 timeout_us=timeout_us,
                 priority=self._priority,
             )
@@ -159,6 +174,11 @@ class Inference:
         on_done(result)
 
     def _response(self, call: Call) -> InferResponse:
-        arrays = call.outputs([output.spec.name for output in self.outputs])
-        tensors = [make_output(output, arrays[output.spec.name], self._regions) for output in self.outputs]
+        if self._top_k:
+            tensors = [make_top_classes(self.outputs[0], call.requests)]
+        else:
+            arrays = call.outputs([output.spec.name for output in self.outputs])
+            tensors = [
+                make_output(output, arrays[output.spec.name], self._regions) for output in self.outputs
+            ]
         return InferResponse(self._model.name, self._model.version, self._id, tuple(tensors))

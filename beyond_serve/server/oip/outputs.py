@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from beyond_serve.batching import Request
 from beyond_serve.engines.protocol import EngineInfo, TensorSpec
 from beyond_serve.errors import InvalidRequestError
+from beyond_serve.server.call import outputs_of
 from beyond_serve.server.oip.shared_memory import RegionTable
 from beyond_serve.server.oip.signature import described
 from beyond_serve.wire.datatypes import BYTES, TensorData, datatype_of
@@ -20,16 +23,18 @@ class PlannedOutput(NamedTuple):
     """A requested output that exists, and what the model says of it.
 
     labels: class names if this output holds the class scores.
+    top_k: answer so many best classes by their probabilities, 0 for what `requested` says.
     """
 
     requested: RequestedOutput
     spec: TensorSpec
     labels: tuple[str, ...] | None
+    top_k: int = 0
 
     @property
     def datatype(self) -> str:
         """As it will be answered."""
-        return BYTES if self.requested.classification else self.spec.datatype
+        return BYTES if self.requested.classification or self.top_k else self.spec.datatype
 
 
 def plan_outputs(
@@ -56,6 +61,30 @@ def plan_outputs(
             _check_classification(output, spec)
         planned.append(PlannedOutput(output, spec, labels if spec.name == info.scores else None))
     return tuple(planned)
+
+
+def plan_top_classes(
+    info: EngineInfo, labels: tuple[str, ...] | None, requested: tuple[RequestedOutput, ...], top_k: int
+) -> tuple[PlannedOutput]:
+    """What the request's parameter `top_k` asks for: the class scores, ranked, and nothing beside.
+
+    An extension of our own. Triton's `classification` ranks what the model puts out, which may be
+    logits; this ranks probabilities, as `/predict` does.
+
+    Raises:
+        InvalidRequestError: the model has no class scores, or outputs are asked for as well.
+    """
+    if requested:
+        raise InvalidRequestError(
+            f"the request has the parameter 'top_k' and asks for the output '{requested[0].name}'",
+            "with top_k leave the outputs out; or ask for an output with its parameter 'classification'",
+        )
+    spec = next((spec for spec in info.outputs if spec.name == info.scores), None)
+    if spec is None:
+        raise InvalidRequestError(
+            "the model has no class scores to rank", f"its outputs: {described(info.outputs)}"
+        )
+    return (PlannedOutput(RequestedOutput(spec.name), spec, labels, top_k),)
 
 
 def _check_classification(output: RequestedOutput, spec: TensorSpec) -> None:
@@ -86,6 +115,22 @@ def make_output(planned: PlannedOutput, rows: NDArray[np.generic], regions: Regi
         return OutputTensor(requested.name, datatype, rows.shape, rows)
     parameters = _write(requested.name, rows, requested.region, regions)
     return OutputTensor(requested.name, datatype, rows.shape, None, parameters)
+
+
+def make_top_classes(planned: PlannedOutput, requests: Sequence[Request]) -> OutputTensor:
+    """The answer to `top_k`: BYTES [n, k] of `probability:index[:label]` of n requests that succeeded."""
+    elements: list[bytes] = []
+    for request in requests:
+        outputs = outputs_of(request)
+        assert outputs.top_scores is not None
+        assert outputs.top_indices is not None
+        # A batch ranks as many classes as its most demanding request asked for.
+        scores = outputs.top_scores[request.index, : planned.top_k].tolist()
+        indices = outputs.top_indices[request.index, : planned.top_k].tolist()
+        elements += [
+            _class(score, index, planned.labels) for score, index in zip(scores, indices, strict=True)
+        ]
+    return OutputTensor(planned.spec.name, BYTES, (len(requests), len(elements) // len(requests)), elements)
 
 
 def _write(name: str, data: TensorData, region: RegionSlice, regions: RegionTable) -> dict[str, object]:
@@ -123,7 +168,7 @@ def _classes(
     return elements, (len(rows), count)
 
 
-def _class(value: np.generic, index: int, labels: tuple[str, ...] | None) -> bytes:
+def _class(value: np.generic | float, index: int, labels: tuple[str, ...] | None) -> bytes:
     text = f"{value}:{index}"
     if labels is not None and index < len(labels):
         text = f"{text}:{labels[index]}"

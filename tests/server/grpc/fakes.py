@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from beyond_serve.batching import Batch, Request, Trace
-from beyond_serve.engines.classify import BatchOutputs
+from beyond_serve.engines.classify import classify
 from beyond_serve.engines.protocol import EngineInfo, TensorSpec
 from beyond_serve.errors import ModelNotFoundError
 from beyond_serve.server.call import Call
@@ -54,12 +54,12 @@ class FakeModel:
         self.arrived = None
 
     def submit_images(self, images, *, started_ns, received_ns, on_done, top_k=0, timeout_us=0, priority=0):
-        return self._submit(images, started_ns, received_ns, on_done, timeout_us, priority)
+        return self._submit(images, started_ns, received_ns, on_done, top_k, timeout_us, priority)
 
     def submit_tensor(self, rows, *, started_ns, received_ns, on_done, top_k=0, timeout_us=0, priority=0):
-        return self._submit(rows, started_ns, received_ns, on_done, timeout_us, priority)
+        return self._submit(rows, started_ns, received_ns, on_done, top_k, timeout_us, priority)
 
-    def _submit(self, payloads, started_ns, received_ns, on_done, timeout_us, priority):
+    def _submit(self, payloads, started_ns, received_ns, on_done, top_k, timeout_us, priority):
         self.given.append(payloads)
         self.timeouts_us.append(timeout_us)
         self.priorities.append(priority)
@@ -67,7 +67,7 @@ class FakeModel:
         traces = [Trace(started_ns, received_ns) for _ in payloads]
         call.expect(
             [
-                Request(payload, "row", trace, call.request_done)
+                Request(payload, "row", trace, call.request_done, top_k=top_k)
                 for payload, trace in zip(payloads, traces, strict=True)
             ]
         )
@@ -88,7 +88,8 @@ class FakeModel:
         batch = Batch(call.requests, "row", "idle")
         batch.start("digits-0", simulated=False)
         rows = np.arange(len(call.requests), dtype=np.float32)[:, None]
-        batch.outputs = BatchOutputs({"scores": rows + np.array([0, 0.5, 0.25], np.float32)})
+        scores = {"scores": rows + np.array([0, 0.5, 0.25], np.float32)}
+        batch.outputs = classify(scores, self.info, batch.top_k)
         batch.finish()
 
     def call_replied(self, call):

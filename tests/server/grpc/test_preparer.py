@@ -62,6 +62,8 @@ def requests():
     with_parameters.parameters["priority"].int64_param = 3
     classified = message()
     classified.outputs.add(name="scores").parameters["classification"].int64_param = 2
+    ranked = message((b"a", b"b"))
+    ranked.parameters["top_k"].int64_param = 2
     typed = ModelInferRequest(model_name="digits", id="t")
     typed.inputs.add(name="image", datatype="BYTES", shape=[1]).contents.bytes_contents.append(b"x")
     rows = np.arange(12, dtype=np.float32).reshape(2, 2, 3)
@@ -70,6 +72,7 @@ def requests():
         "images": message((b"", b"bc"), id="7", model_version="1"),
         "parameters": with_parameters,
         "classes": classified,
+        "top_k": ranked,
         "tensor": tensor_message(rows, id="ä"),
         "typed": typed,
     }

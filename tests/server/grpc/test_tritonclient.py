@@ -64,6 +64,14 @@ async def test_classification_with_labels(aio):
     assert result.as_numpy("scores").tolist() == [[b"0.5:1:one", b"0.25:2:two"]]
 
 
+async def test_probabilities_by_our_parameter(aio):
+    result = await aio.infer("digits", [image_input(b"x")], parameters={"top_k": 2})
+    (best, second) = [element.split(b":") for element in result.as_numpy("scores")[0]]
+    assert (best[1:], second[1:]) == ([b"1", b"one"], [b"2", b"two"])
+    exps = np.exp([0, 0.5, 0.25])
+    np.testing.assert_allclose([float(best[0]), float(second[0])], (exps / exps.sum())[[1, 2]], rtol=1e-6)
+
+
 async def test_compression_timeout_priority_and_headers(aio, model):
     result = await aio.infer(
         "digits",

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beyond_serve.batching import Batch, Request, Trace
-from beyond_serve.engines.classify import BatchOutputs
+from beyond_serve.engines.classify import classify
 from beyond_serve.engines.protocol import EngineInfo, TensorSpec
 from beyond_serve.errors import BeyondError, ModelNotFoundError
 from beyond_serve.server.call import Call
@@ -84,9 +84,9 @@ class FakeModel:
 
     def _submit(self, rows: Any, on_done: Callable[[Call], None], options: dict[str, Any]) -> Call:
         call = Call(on_done, self)
-        started, received = options["started_ns"], options["received_ns"]
+        started, received, top_k = options["started_ns"], options["received_ns"], options.get("top_k", 0)
         call.expect(
-            [Request(row, "key", Trace(started, received), call.request_done, top_k=0) for row in rows]
+            [Request(row, "key", Trace(started, received), call.request_done, top_k=top_k) for row in rows]
         )
         self.submitted.append(Submitted(rows, options, call))
         if self.answers_at_once:
@@ -99,7 +99,8 @@ class FakeModel:
         batch = Batch(requests, "key", "full")
         batch.start("fake", simulated=False)
         batch.error = self.error
-        batch.outputs = BatchOutputs(self.outputs(len(requests)))
+        batch.outputs = classify(self.outputs(len(requests)), self.info, batch.top_k)
+        batch.item_errors = batch.outputs.row_errors
         batch.finish()
 
     def call_replied(self, call: Call) -> None:

@@ -84,6 +84,7 @@ class TestInputs:
             "received_ns": 7,
             "timeout_us": 250,
             "priority": 2,
+            "top_k": 0,
         }
 
     @pytest.mark.parametrize(
