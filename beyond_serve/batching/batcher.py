@@ -18,7 +18,8 @@ MOST_LANES = 64
 
 
 class Instance(Protocol):
-    """Runs one batch at a time, elsewhere, and reports to `Batcher.batch_done` on the loop."""
+    """Runs one batch at a time and reports to `Batcher.batch_done` on the loop: later, or for work of
+    microseconds from inside `submit`."""
 
     @property
     def name(self) -> str: ...
@@ -63,6 +64,8 @@ class Batcher:
         self._free: list[Instance] = []
         self._running: dict[str, Batch] = {}
         self._timer: Timer | None = None
+        # A pump is scheduled; a pump is running. Batches that end inside a pump leave the rest to it.
+        self._pump_due = False
         self._pumping = False
 
     @property
@@ -86,7 +89,7 @@ class Batcher:
         request.state = READY
         lane = self._lanes.get(request.batch_key) or self._lane(request.batch_key)
         lane.append(self._clock.now_ns(), request)
-        if self._free and not self._pumping:
+        if self._free and not self._pump_due:
             self._pump_soon()
 
     def batch_done(self, instance: Instance, batch: Batch, *, reusable: bool = True) -> None:
@@ -101,7 +104,8 @@ class Batcher:
             self.service_ns += (took - self.service_ns) // 4 if self.service_ns else took
         self._admission.drained(len(batch), self._clock.now_ns())
         # The next batch first, so that the device works while replies are written.
-        self._pump()
+        if not self._pumping:
+            self._pump()
         batch.finish()
         if self.observer is not None:
             self.observer.batch_finished(batch)
@@ -113,16 +117,26 @@ class Batcher:
                 request.fail(error)
 
     def _pump_soon(self) -> None:
-        if not self._pumping and self._free:
-            self._pumping = True
+        if not self._pump_due and self._free:
+            self._pump_due = True
             self._clock.call_soon(self._pump)
 
     def _pump(self) -> None:
         """Dispatch until the policy says wait, the lanes are empty or no instance is free."""
-        self._pumping = False
+        self._pump_due = False
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._pumping = True
+        try:
+            wake_ns = self._dispatch_all()
+        finally:
+            self._pumping = False
+        if wake_ns is not None and self._free:
+            self._timer = self._clock.call_at_ns(wake_ns, self._pump)
+
+    def _dispatch_all(self) -> int | None:
+        """Dispatch what may go; when to look again at what may not yet, None if nothing is held back."""
         held: list[Hashable] = []
         wake_ns: int | None = None
         while self._free:
@@ -135,8 +149,7 @@ class Batcher:
             else:
                 held.append(key)
                 wake_ns = decision.when_ns if wake_ns is None else min(wake_ns, decision.when_ns)
-        if wake_ns is not None and self._free:
-            self._timer = self._clock.call_at_ns(wake_ns, self._pump)
+        return wake_ns
 
     def _oldest_lane(self, held: Sequence[Hashable]) -> Hashable | None:
         """The lane whose head has waited longest, of those not held."""

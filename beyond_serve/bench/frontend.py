@@ -24,10 +24,16 @@ ASKED_HTTP = {"4 kB": 2.0, "121 kB": 1.5}
 ASKED_GRPC = 0.6
 SERVER_CORE, LOAD_CORE = 0, 1
 
+Run = tuple[float, int, int, float]
+"""requests/s, p50 and p99 in microseconds, the server's CPU in microseconds per request."""
+
 
 def run(rounds: int, seconds: float, connections: int, progress: Progress) -> Result:
     """Measure and compare."""
-    result = Result("frontend", ("contender", "body", "requests/s", "p50 us", "p99 us", "ratio"))
+    result = Result(
+        "frontend",
+        ("contender", "body", "requests/s", "p50 us", "p99 us", "CPU us/request", "ratio", "CPU ratio"),
+    )
     result.notes.append(
         f"{rounds} interleaved rounds of {seconds:g} s, {connections} connections, server on core "
         f"{SERVER_CORE}, load (wrk; for gRPC a grpc.aio client) on core {LOAD_CORE}; medians"
@@ -77,13 +83,15 @@ def _http(
     task = progress.add_task("HTTP", total=rounds * len(SIZES) * len(servers))
     for size, length in SIZES.items():
         body = b"\xff\xd8" + bytes(length - 2)
-        runs: dict[str, list[tuple[float, int, int]]] = {server.name: [] for server in servers}
+        runs: dict[str, list[Run]] = {server.name: [] for server in servers}
         for _ in range(rounds):
             for server in servers:
+                before = server.cpu_seconds()
                 run = run_wrk(server.url, body, connections=connections, seconds=seconds, core=LOAD_CORE)
                 if run.errors:
                     result.notes.append(f"{server.name}, {size}: {run.errors} errors")
-                runs[server.name].append((run.rate, run.p50_us, run.p99_us))
+                cpu_us = (server.cpu_seconds() - before) / run.requests * 1e6
+                runs[server.name].append((run.rate, run.p50_us, run.p99_us, cpu_us))
                 progress.advance(task)
         ratio = _compare(result, size, runs)
         asked = ASKED_HTTP[size]
@@ -102,10 +110,13 @@ def _grpc(
 ) -> None:
     servers = list(_servers(stack, "grpc-echo", "grpc"))
     task = progress.add_task("gRPC", total=rounds * len(servers))
-    runs: dict[str, list[tuple[float, int, int]]] = {server.name: [] for server in servers}
+    runs: dict[str, list[Run]] = {server.name: [] for server in servers}
     for _ in range(rounds):
         for server in servers:
-            runs[server.name].append(run_grpc_load(server.url, bytes(4_000), connections, seconds, LOAD_CORE))
+            before = server.cpu_seconds()
+            rate, p50, p99 = run_grpc_load(server.url, bytes(4_000), connections, seconds, LOAD_CORE)
+            cpu_us = (server.cpu_seconds() - before) / (rate * seconds) * 1e6
+            runs[server.name].append((rate, p50, p99, cpu_us))
             progress.advance(task)
     ratio = _compare(result, "4 kB gRPC", runs)
     result.verdicts.append(
@@ -113,14 +124,17 @@ def _grpc(
     )
 
 
-def _compare(result: Result, size: str, runs: dict[str, list[tuple[float, int, int]]]) -> float:
+def _compare(result: Result, size: str, runs: dict[str, list[Run]]) -> float:
     """Add a row per contender; the ratio of ours (first) to the other."""
     medians = {
         name: tuple(statistics.median(values) for values in zip(*found, strict=True))
         for name, found in runs.items()
     }
     ours, theirs = list(medians)
-    ratio: float = medians[ours][0] / medians[theirs][0]
-    for name, (rate, p50, p99) in medians.items():
-        result.rows.append((name, size, rate, p50, p99, ratio if name == ours else 1.0))
+    # Of rounds and not of medians: what else the machine does changes from round to round.
+    ratio = statistics.median(a[0] / b[0] for a, b in zip(runs[ours], runs[theirs], strict=True))
+    cpu = statistics.median(b[3] / a[3] for a, b in zip(runs[ours], runs[theirs], strict=True))
+    for name, (rate, p50, p99, cpu_us) in medians.items():
+        ratios = (ratio, cpu) if name == ours else (1.0, 1.0)
+        result.rows.append((name, size, rate, p50, p99, cpu_us, *ratios))
     return ratio

@@ -46,14 +46,11 @@ class RunningInstance(Protocol):
 class InlineInstance:
     """Runs on the event loop, for engines whose `infer` takes microseconds (`EngineInfo.inline`)."""
 
-    def __init__(
-        self, name: str, engine: Engine, events: InstanceEvents, loop: asyncio.AbstractEventLoop
-    ) -> None:
+    def __init__(self, name: str, engine: Engine, events: InstanceEvents) -> None:
         self.name = name
         self.simulated = engine.info.simulated
         self._engine = engine
         self._events = events
-        self._loop = loop
         self._context: ExecutionContext | None = None
 
     def start(self) -> None:
@@ -61,10 +58,7 @@ class InlineInstance:
         self._events.instance_ready(self)
 
     def submit(self, batch: Batch) -> None:
-        # Not at once: the batcher hands out batches in a loop and must not be re-entered.
-        self._loop.call_soon(self._run, batch)
-
-    def _run(self, batch: Batch) -> None:
+        """Run it and report, before this returns."""
         assert self._context is not None
         try:
             run_batch(self._context, self._engine.info, batch, None)

@@ -145,7 +145,7 @@ def _thread_model(config: ModelConfig, source: Source, engine: Engine, shared: S
 
     def make(name: str, events: InstanceEvents) -> RunningInstance:
         if info.inline:
-            return InlineInstance(name, engine, events, shared.loop)
+            return InlineInstance(name, engine, events)
         return ThreadInstance(name, engine, events, shared.loop, arena)
 
     _group(model, batcher, make, shared, engine.close)

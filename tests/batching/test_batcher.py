@@ -6,7 +6,7 @@ import pytest
 
 from beyond_serve.batching import Admission, Batcher, FixedPolicy, State
 from beyond_serve.errors import EngineError, InstanceLostError, QueueFullError, ShuttingDownError
-from tests.fakes.batching import Ended, FakeInstance, FakeSlot, make_request
+from tests.fakes.batching import Ended, FakeInstance, FakeSlot, InlineFake, make_request
 from tests.fakes.clock import FakeClock
 
 MS = 1_000_000
@@ -287,3 +287,32 @@ def test_lanes_of_keys_that_clients_made_up_are_forgotten() -> None:
         world.instances[0].complete()
     assert len(world.batcher._lanes) <= 64
     assert len(world.ended.requests) == 1_000
+
+
+def test_an_instance_may_finish_inside_submit() -> None:
+    world = World(max_batch=2, instances=0)
+    inline = InlineFake("inline", world.batcher, world.clock)
+    world.batcher.instance_ready(inline)
+    world.clock.settle()
+    world.enqueue("a", "b", "c", "d", "e")
+    world.clock.settle()
+    assert [len(batch) for batch in inline.batches] == [2, 2, 1]
+    assert world.ended.results() == [f"result of {payload}" for payload in "abcde"]
+    assert world.batcher.batches_running == 0
+
+
+def test_what_arrives_while_a_batch_finishes_inside_submit_is_not_lost() -> None:
+    world = World(max_batch=1, instances=0)
+    inline = InlineFake("inline", world.batcher, world.clock)
+    world.batcher.instance_ready(inline)
+    world.clock.settle()
+    first, second = (make_request(payload, world.clock, world.ended) for payload in ("a", "b"))
+
+    def send_another(request: object) -> None:
+        world.ended(first)
+        world.batcher.enqueue(second)
+
+    first.on_done = send_another
+    world.batcher.enqueue(first)
+    world.clock.settle()
+    assert world.ended.results() == ["result of a", "result of b"]

@@ -43,7 +43,7 @@ def batch_of(*values: float) -> Batch:
 def make(kind: str, engine: FakeEngine, events: InstanceEvents) -> RunningInstance:
     loop = asyncio.get_running_loop()
     if kind == "inline":
-        return InlineInstance("i", engine, events, loop)
+        return InlineInstance("i", engine, events)
     return ThreadInstance("i", engine, events, loop, None)
 
 

@@ -36,6 +36,14 @@ class FakeInstance:
         self._batcher.batch_done(self, batch)
 
 
+class InlineFake(FakeInstance):
+    """Completes each batch before `submit` returns."""
+
+    def submit(self, batch: Batch) -> None:
+        super().submit(batch)
+        self.complete()
+
+
 class FakeSlot:
     def __init__(self) -> None:
         self.freed = 0
