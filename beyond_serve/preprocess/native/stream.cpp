@@ -23,11 +23,12 @@ struct Stream {
   int left;  // image column of the first decoded pixel
   int ring_rows;
   size_t ring_stride;
+  uint8_t* ring;
   int next_output;
   uint8_t* decoded[kBatchRows];
 
   uint8_t* ring_row(int y) const {
-    return scratch->ring.data() + static_cast<size_t>(y % ring_rows) * ring_stride;
+    return ring + static_cast<size_t>(y % ring_rows) * ring_stride;
   }
 };
 
@@ -44,21 +45,34 @@ void at_least(std::vector<T>& buffer, size_t size) {
   if (buffer.size() < size) buffer.resize(size);
 }
 
+// libjpeg-turbo's SIMD writes to rows that are aligned to its vectors past the cache, where the resize would have
+// to fetch them from memory. Rows that begin off that alignment stay in the cache.
+constexpr size_t kVector = 32, kOff = 8;
+
+size_t row_stride(size_t bytes) { return (bytes + kVector - 1) / kVector * kVector; }
+
+// The buffer's first address off alignment; with strides of row_stride, that of every row.
+uint8_t* off_alignment(std::vector<uint8_t>& buffer, size_t bytes) {
+  at_least(buffer, bytes + kVector);
+  const auto address = reinterpret_cast<uintptr_t>(buffer.data());
+  return buffer.data() + (kVector + kOff - address % kVector) % kVector;
+}
+
 // False if the ring would be too large.
 bool size_buffers(Stream& stream) {
   Scratch& scratch = *stream.scratch;
-  const size_t decoded_bytes = static_cast<size_t>(stream.cinfo->output_width) * 4 + kDecodedSlack;
-  const size_t resized_bytes = static_cast<size_t>(scratch.horizontal.out_size()) * 3 + kRowSlack;
+  const size_t decoded_bytes = row_stride(static_cast<size_t>(stream.cinfo->output_width) * 4 + kDecodedSlack);
+  const size_t resized_bytes = row_stride(static_cast<size_t>(scratch.horizontal.out_size()) * 3 + kRowSlack);
   stream.ring_rows = scratch.vertical.longest() + kBatchRows;
   stream.ring_stride = stream.vertical_first ? decoded_bytes : resized_bytes;
   const size_t ring_bytes = stream.ring_stride * static_cast<size_t>(stream.ring_rows);
   if (ring_bytes > kLargestRing) return false;
-  at_least(scratch.ring, ring_bytes);
-  at_least(scratch.decoded, decoded_bytes * kBatchRows);
+  stream.ring = off_alignment(scratch.ring, ring_bytes);
+  uint8_t* const decoded = off_alignment(scratch.decoded, decoded_bytes * kBatchRows);
   at_least(scratch.line, resized_bytes);
   at_least(scratch.columns, static_cast<size_t>(scratch.vertical.stride()));
   for (int r = 0; r < kBatchRows; r++) {
-    stream.decoded[r] = &scratch.decoded[decoded_bytes * static_cast<size_t>(r)];
+    stream.decoded[r] = decoded + decoded_bytes * static_cast<size_t>(r);
   }
   return true;
 }
