@@ -13,6 +13,7 @@ from beyond_serve.errors import BeyondError, InvalidRequestError
 
 if TYPE_CHECKING:
     from beyond_serve.engines.classify import BatchOutputs
+    from beyond_serve.server.caller import Caller
 
 
 class CallObserver(Protocol):
@@ -31,11 +32,12 @@ class Call:
     transport must then call `replied` once its reply has left.
     """
 
-    __slots__ = ("_left", "_observer", "_on_done", "cancelled", "requests")
+    __slots__ = ("_left", "_observer", "_on_done", "caller", "cancelled", "requests")
 
     def __init__(self, on_done: Callable[[Call], None], observer: CallObserver) -> None:
         self.requests: list[Request] = []
         self.cancelled = False
+        self.caller: Caller | None = None
         self._left = 0
         self._on_done: Callable[[Call], None] | None = on_done
         self._observer = observer
@@ -83,8 +85,13 @@ class Call:
                 "send the images one by one",
             ) from error
 
-    def replied(self, now_ns: int) -> None:
-        """The last byte of the reply was handed to the transport at `now_ns`: the traces end."""
+    def replied(self, now_ns: int, caller: Caller | None = None) -> None:
+        """The last byte of the reply was handed to the transport at `now_ns`: the traces end.
+
+        Args:
+            caller: who was answered, if the call came with a `traceparent`.
+        """
+        self.caller = caller
         for request in self.requests:
             request.trace.replied = now_ns
         self._observer.call_replied(self)

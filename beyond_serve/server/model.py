@@ -34,6 +34,10 @@ class TraceSink(Protocol):
     def record(self, model: str, trace: Trace, outcome: str) -> None: ...
 
 
+class CallSink(Protocol):
+    def record(self, model: str, call: Call) -> None: ...
+
+
 class Model:
     """A loaded model with its queue, batcher and instances.
 
@@ -63,6 +67,7 @@ class Model:
         self.metrics = ModelMetrics(config.name, self)
         self.stats = ModelStatistics()
         self.trace_sink: TraceSink | None = None
+        self.span_sink: CallSink | None = None
         self.group: InstanceGroup | None = None
         self.line: ImageLine | None = None
         self.release: Callable[[], None] | None = None
@@ -262,6 +267,8 @@ class Model:
                 self.stats.record_failure(request)
             if sink is not None:
                 sink.record(self.name, request.trace, "ok" if error is None else error.code)
+        if call.caller is not None and self.span_sink is not None:
+            self.span_sink.record(self.name, call)
         self._call_closed()
 
     def call_cancelled(self, call: Call) -> None:

@@ -19,6 +19,7 @@ from beyond_serve.server.loading import Shared, open_model
 from beyond_serve.server.loop_lag import LoopLag
 from beyond_serve.server.metrics import Metrics
 from beyond_serve.server.model import Model
+from beyond_serve.server.otel import SpanSink, open_span_sink
 from beyond_serve.server.repository import ModelRepository
 from beyond_serve.server.stage import PreprocessStage
 from beyond_serve.server.trace_file import TraceFile, open_trace_file
@@ -33,7 +34,8 @@ class Service:
     """Owns everything a server consists of. Lives on one event loop.
 
     Order of start: trace file, models, transports: nothing listens before it can answer. Order of
-    stop: transports stop accepting and answer what was accepted, then models, then the trace file.
+    stop: transports stop accepting and answer what was accepted, then models, then the trace file and
+    the spans.
     """
 
     def __init__(self, config: ServerConfig, say: Callable[[str], None]) -> None:
@@ -49,6 +51,7 @@ class Service:
         self._lag = LoopLag(clock)
         self._plans: dict[str, str] = {}
         self._trace_file: TraceFile | None = None
+        self._spans: SpanSink | None = None
         self._flush: asyncio.TimerHandle | None = None
         self.metrics = Metrics(self._lag)
         self.repository = ModelRepository(config.models, self._open, self._loaded, self._unloaded)
@@ -65,6 +68,7 @@ class Service:
             if self.config.trace_file:
                 self._trace_file = open_trace_file(self.config.trace_file, self.config.trace_format)
                 self._flush_traces()
+            self._spans = open_span_sink()
             self.transports.check()
             for model in self.config.models:
                 self._say(f"loading {model.name} from {model.source} …")
@@ -97,10 +101,14 @@ class Service:
         if self._trace_file is not None:
             await self._loop.run_in_executor(None, self._trace_file.close)
             self._trace_file = None
+        if self._spans is not None:
+            await self._loop.run_in_executor(None, self._spans.close)
+            self._spans = None
 
     async def _open(self, config: ModelConfig) -> Model:
         model, plan_from = await open_model(config, self._shared)
         model.trace_sink = self._trace_file
+        model.span_sink = self._spans
         self._plans[model.name] = plan_from
         return model
 

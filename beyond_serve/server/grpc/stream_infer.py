@@ -13,6 +13,7 @@ from grpc.aio import EOF
 
 from beyond_serve.errors import BeyondError, InvalidRequestError, ShuttingDownError
 from beyond_serve.server.error_table import grpc_details
+from beyond_serve.server.grpc.caller import grpc_caller
 from beyond_serve.server.grpc.codec import decode_message, encode_response
 from beyond_serve.server.grpc.router import Rpc
 from beyond_serve.server.grpc.status import log, set_error
@@ -72,6 +73,7 @@ class _Stream:
     def __init__(self, route: InferRoute, context: Any, max_in_flight: int) -> None:
         self._route = route
         self._context = context
+        self._metadata = context.invocation_metadata() or ()
         self._room = asyncio.Semaphore(max_in_flight)
         self._open: set[Inference] = set()
         self._answers: asyncio.Queue[_Answer | None] = asyncio.Queue()
@@ -101,7 +103,9 @@ class _Stream:
 
     def _replied(self, answer: _Answer | None) -> None:
         if answer is not None and answer.inference is not None:
-            answer.inference.replied(self._route.clock())
+            error = None if isinstance(answer.result, InferResponse) else answer.result
+            caller = grpc_caller(self._metadata, "ModelStreamInfer", error)
+            answer.inference.replied(self._route.clock(), caller)
 
     async def _read(self) -> None:
         while True:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from beyond_serve.errors import BeyondError
+from beyond_serve.server.grpc.caller import grpc_caller
 from beyond_serve.server.grpc.preparer import Preparer
 from beyond_serve.server.grpc.response_writer import ResponseWriter
 from beyond_serve.server.grpc.router import Rpc, metadata_value
@@ -65,6 +66,7 @@ class UnaryInfer(Rpc):
         self._started_ns = route.clock()
         self._inference: Inference | None = None
         self._result: InferResponse | BeyondError | None = None
+        self._error: BaseException | None = None
         self._waiter: asyncio.Future[None] | None = None
 
     async def unary_unary(self, serialized: bytes, context: Any) -> bytes:
@@ -89,11 +91,11 @@ class UnaryInfer(Rpc):
                 if traced:
                     context.set_trailing_metadata(self._trailers())
                 return answer
-            error: BaseException | None = result
+            self._error = result
         except Exception as raised:  # To the client a status, never a stack.
-            error = raised
-        assert error is not None
-        set_error(context, error, self._trailers() if traced else ())
+            self._error = raised
+        assert self._error is not None
+        set_error(context, self._error, self._trailers() if traced else ())
         return b""
 
     def _trailers(self) -> Metadata:
@@ -116,6 +118,7 @@ class UnaryInfer(Rpc):
         inference, self._inference = self._inference, None
         assert inference is not None
         if self._result is not None:
-            inference.replied(self._route.clock())
+            caller = grpc_caller(self._metadata, "ModelInfer", self._error)
+            inference.replied(self._route.clock(), caller)
         else:
             inference.cancel()

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from beyond_serve.batching import Trace
 from beyond_serve.errors import BeyondError, EngineError
 from beyond_serve.server.call import Call
+from beyond_serve.server.caller import Caller
 from beyond_serve.server.oip.inputs import Rows, read_rows
 from beyond_serve.server.oip.outputs import (
     PlannedOutput,
@@ -139,10 +140,10 @@ class Inference:
         if self._call is not None:
             self._call.cancel()
 
-    def replied(self, now_ns: int) -> None:
-        """The last byte of the reply was handed over at `now_ns`: the traces end."""
+    def replied(self, now_ns: int, caller: Caller | None = None) -> None:
+        """The last byte of the reply was handed over at `now_ns`: the traces end. See `Call.replied`."""
         if self._call is not None:
-            self._call.replied(now_ns)
+            self._call.replied(now_ns, caller)
 
     @property
     def trace(self) -> Trace | None:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 from beyond_serve.errors import BeyondError, EngineError, PayloadTooLargeError
+from beyond_serve.server.caller import http_caller
+from beyond_serve.server.error_table import http_status
 from beyond_serve.server.oip.infer import Inference, prepare_inference
 from beyond_serve.server.oip.served_model import Repository
 from beyond_serve.server.oip.shared_memory import RegionTable
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+ROUTE = "/v2/models/{name}/infer"
 
 # (De)compressing this much takes a millisecond or so; what is larger leaves the event loop.
 INLINE_BYTES = 256 * 1024
@@ -157,10 +161,12 @@ class _PendingReply:
 
     def _respond(self, reply: Reply, body: bytes) -> None:
         headers = reply.headers + self._timing()
-        self._inference.replied(self._exchange.respond(200, body, reply.content_type, headers))
+        replied_ns = self._exchange.respond(200, body, reply.content_type, headers)
+        self._inference.replied(replied_ns, http_caller(self._exchange, ROUTE, 200))
 
     def _fail(self, error: Exception) -> None:
-        self._inference.replied(refuse(self._exchange, error, self._timing()))
+        replied_ns = refuse(self._exchange, error, self._timing())
+        self._inference.replied(replied_ns, http_caller(self._exchange, ROUTE, http_status(error)))
 
     def _timing(self) -> list[tuple[str, str]]:
         trace = self._inference.trace if self._traced else None

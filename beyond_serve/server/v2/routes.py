@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from beyond_serve.server.config import ServerConfig
 from beyond_serve.server.oip.served_model import Repository
 from beyond_serve.server.oip.shared_memory import RegionTable
-from beyond_serve.server.v2.infer_route import InferRoute
+from beyond_serve.server.v2.infer_route import ROUTE, InferRoute
 from beyond_serve.server.v2.model_routes import ModelRoutes
 from beyond_serve.server.v2.repository_routes import RepositoryRoutes
 from beyond_serve.server.v2.setting_routes import SettingRoutes
@@ -31,7 +31,7 @@ def v2_routes(
     """
     infer = InferRoute(repository, regions, config.max_body_bytes)
     return [
-        ("POST", "/v2/models/{name}/infer", infer),
+        ("POST", ROUTE, infer),
         ("POST", "/v2/models/{name}/versions/{version}/infer", infer),
         *ModelRoutes(repository, stopping, client_shm=regions.allowed).routes(),
         *RepositoryRoutes(repository).routes(),

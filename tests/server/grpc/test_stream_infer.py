@@ -121,6 +121,9 @@ class FakeContext:
     def time_remaining(self):
         return None
 
+    def invocation_metadata(self):
+        return ()
+
 
 async def test_a_stream_that_does_not_read_its_answers_is_not_read(repository, model):
     context = FakeContext([image_request(b"x").SerializeToString()] * 10)

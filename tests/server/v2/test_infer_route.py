@@ -21,6 +21,7 @@ from beyond_serve.errors import (
     QueueFullError,
     ShuttingDownError,
 )
+from beyond_serve.server.caller import Caller
 from tests.server.oip.fakes import FakeModel
 from tests.server.v2.asking import Asked, Server
 
@@ -128,3 +129,41 @@ class TestTrace:
         model = FakeModel(answers_at_once=True)
         model.error = ImageDecodeError("bad")
         assert "Server-Timing" in start(model, f"{INFER}?trace=1").reply.headers
+
+
+class TestCaller:
+    """Who is told to a span sink."""
+
+    PARENT = f"00-{1:032x}-{2:016x}-01"
+
+    def caller(self, headers: dict[str, object], error: BeyondError | None = None) -> Caller | None:
+        model = FakeModel(answers_at_once=True)
+        model.error = error
+        Server(model).infer(json.loads(BODY), headers=headers)
+        (call,) = model.replied
+        return call.caller
+
+    def test_nobody_without_a_traceparent(self) -> None:
+        assert self.caller({"tracestate": "a=1"}) is None
+
+    def test_the_headers_and_the_status(self) -> None:
+        caller = self.caller({"traceparent": self.PARENT, "tracestate": "a=1"})
+        assert caller == Caller(
+            self.PARENT,
+            "a=1",
+            "POST /v2/models/{name}/infer",
+            {
+                "http.request.method": "POST",
+                "http.route": "/v2/models/{name}/infer",
+                "http.response.status_code": 200,
+            },
+            False,
+        )
+
+    @pytest.mark.parametrize(
+        ("error", "status", "fault"), [(ImageDecodeError("bad"), 422, False), (EngineError("bad"), 500, True)]
+    )
+    def test_an_error(self, error: BeyondError, status: int, fault: bool) -> None:
+        caller = self.caller({"traceparent": self.PARENT}, error)
+        assert caller is not None
+        assert (caller.attributes["http.response.status_code"], caller.fault) == (status, fault)
