@@ -3,6 +3,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -109,7 +110,7 @@ def test_each_stage_that_ran_is_a_child_and_they_meet_without_gaps() -> None:
     assert all(span.context.trace_id == TRACE_ID for span in stages)
     assert stages[0].start_time == server.start_time
     assert stages[-1].end_time == server.end_time
-    for one, following in zip(stages, stages[1:], strict=False):
+    for one, following in pairwise(stages):
         assert one.end_time == following.start_time
 
 
