@@ -25,7 +25,7 @@ class Batch:
         self.key = key
         self.release = release
         self.timing = BatchTiming(len(requests), release)
-        self.top_k = max((request.top_k for request in requests), default=0)
+        self.top_k = requests[0].top_k if len(requests) == 1 else max([r.top_k for r in requests], default=0)
         self.outputs: Any = None
         self.error: BeyondError | None = None
         self.item_errors: Mapping[int, BeyondError] = {}

@@ -15,7 +15,8 @@ from beyond_serve.errors import BeyondError, EngineError
 _SORT_ALL = 64
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: that would triple the cost of making one, and one is made for every batch.
+@dataclass(slots=True)
 class BatchOutputs:
     """What an engine gave for a batch of n.
 

@@ -122,7 +122,9 @@ class Model:
         priority: int = 0,
     ) -> Call:
         """Infer encoded images, at least one; failures come by `on_done`, nothing is raised."""
-        call = self._call(images, self._image_key, started_ns, received_ns, on_done, top_k, timeout_us, priority)
+        call = self._call(
+            images, self._image_key, started_ns, received_ns, on_done, top_k, timeout_us, priority
+        )
         if self._admit(call.requests):
             for request in call.requests:
                 self._start_image(request)

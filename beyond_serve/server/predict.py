@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 from beyond_serve.batching import Request
 from beyond_serve.errors import BeyondError, InvalidRequestError, UnsupportedImageError
 from beyond_serve.server.call import Call
+from beyond_serve.server.caller import http_caller
 from beyond_serve.server.error_table import error_body, http_headers, http_status
 from beyond_serve.server.model import Model
 from beyond_serve.server.multipart_body import split_multipart
@@ -141,7 +142,8 @@ class PredictRoute:
         if options.trace:
             slowest = max(requests, key=lambda request: request.trace.borders()[-1])
             headers = (*headers, ("Server-Timing", server_timing(slowest.trace, time.monotonic_ns())))
-        call.replied(exchange.respond(status, body, headers=headers))
+        replied_ns = exchange.respond(status, body, headers=headers)
+        call.replied(replied_ns, http_caller(exchange, "/predict", status))
 
     def _several(
         self, requests: Sequence[Request], model: Model, options: PredictOptions

@@ -14,8 +14,8 @@ LONGEST_HEAD = 1024
 MOST_HEADS = 256
 
 _END = b"\r\n\r\n"
-# What makes a request more than a head and a body of known length.
-_NOT_PLAIN = (b"transfer-encoding", b"expect", b"upgrade", b"connection")
+# What makes a request more than a head and a body of known length, or its head one of a kind.
+_NOT_PLAIN = (b"transfer-encoding", b"expect", b"upgrade", b"connection", b"traceparent")
 
 
 class KnownHead:
