@@ -10,6 +10,7 @@ import sys
 from beyond_serve.errors import BeyondError
 from beyond_serve.server.cli import parse_command_line
 from beyond_serve.server.config import ServerConfig, build_config
+from beyond_serve.server.memory import keep_freed_memory
 
 
 def main() -> None:
@@ -33,6 +34,7 @@ def main() -> None:
 def _run(config: ServerConfig) -> int:
     from beyond_serve.server.service import serve
 
+    keep_freed_memory()
     with asyncio.Runner(loop_factory=_new_loop) as runner:
         return runner.run(serve(config, _say))
 
