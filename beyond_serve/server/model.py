@@ -259,16 +259,16 @@ class Model:
     # What requests and batches report.
 
     def call_replied(self, call: Call) -> None:
-        metrics, sink = self.metrics, self.trace_sink
         for request in call.requests:
-            error = request.error
-            if error is None:
-                metrics.record_success(request.trace)
+            if request.error is None:
+                self.metrics.record_success(request.trace)
             else:
-                metrics.failures[error.code] += 1
+                self.metrics.failures[request.error.code] += 1
                 self.stats.record_failure(request)
-            if sink is not None:
-                sink.record(self.name, request.trace, "ok" if error is None else error.code)
+        if self.trace_sink is not None:
+            for request in call.requests:
+                outcome = "ok" if request.error is None else request.error.code
+                self.trace_sink.record(self.name, request.trace, outcome)
         if call.caller is not None and self.span_sink is not None:
             self.span_sink.record(self.name, call)
         self._call_closed()

@@ -14,7 +14,7 @@ from beyond_serve.server.error_table import error_body, http_headers, http_statu
 from beyond_serve.server.http.admission import Admission
 from beyond_serve.server.http.deadlines import is_over, late
 from beyond_serve.server.http.exchange import Exchange
-from beyond_serve.server.http.reader import RequestReader, Stage
+from beyond_serve.server.http.reader import STOPPED, RequestReader, Stage
 from beyond_serve.server.http.refusal import Refusal, is_oip_path
 from beyond_serve.server.http.replies import CLOSE, CONTINUE, KEEP, KEEP_1_0, encode_reply
 
@@ -93,7 +93,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         reader = self._reader
-        if reader.stage is Stage.STOPPED:
+        if reader.stage is STOPPED:
             return
         reader.feed(data, monotonic_ns())
         if reader.completed:

@@ -150,7 +150,7 @@ class Exchange(RequestHead):
         self.refusal: Refusal | None = None
 
     def again(self, port: ReplyPort, body: bytes, now_ns: int) -> Exchange:
-        """Another request with the same head, which came whole at `now_ns`."""
+        """Another request with the same head, and so the same route, which came whole at `now_ns`."""
         another = Exchange.__new__(Exchange)
         another.method = self.method
         another.raw_path = self.raw_path
@@ -158,7 +158,7 @@ class Exchange(RequestHead):
         another.raw_headers = self.raw_headers
         another.http_1_0 = self.http_1_0
         another.keep_alive = self.keep_alive
-        another.route = None
+        another.route = self.route
         another._headers = self._headers
         another._query = None
         another._port = port
@@ -219,4 +219,5 @@ class _Nowhere:
 _NOWHERE = _Nowhere()
 
 Handler = Callable[[Exchange], None]
+# A function of the head alone: for a head that is known by its bytes it is not asked again.
 Gate = Callable[[RequestHead], Refusal | None]

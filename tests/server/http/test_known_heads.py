@@ -103,24 +103,26 @@ def test_a_chunked_request_is_never_known() -> None:
     assert known.find(data) is None
 
 
-def test_the_gate_is_asked_each_time() -> None:
-    answers = [None, Refusal(401, "unauthorized", "no"), None]
+def test_the_gates_route_is_kept_with_the_head() -> None:
     asked: list[RequestHead] = []
 
     def gate(head: RequestHead) -> Refusal | None:
         asked.append(head)
-        return answers[len(asked) - 1]
+        head.route = "route"
+        return None
 
-    reader = RequestReader(HttpLimits(), Port(), gate)
-    exchanges = read(reader, request(b"one"), request(b"two"), request(b"six"))
-    assert [exchange.refusal for exchange in exchanges] == answers
+    first, second = read(RequestReader(HttpLimits(), Port(), gate), request(b"one"), request(b"two"))
+    assert (first.route, second.route) == ("route", "route")
+    assert len(asked) == 1
 
 
 def test_a_refused_head_is_not_known() -> None:
     known = KnownHeads()
     reader = RequestReader(HttpLimits(), Port(), lambda _: Refusal(404, "not_found", "no"), known)
-    read(reader, request(b"one"))
+    first, second = read(reader, request(b"one"), request(b"two"))
     assert known.find(request(b"one")) is None
+    assert first.refusal is not None
+    assert second.refusal is not None
 
 
 def test_heads_do_not_pile_up() -> None:
