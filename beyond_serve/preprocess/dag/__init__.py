@@ -1,0 +1,1 @@
+"""Preprocessing as a graph of operations: checked before it runs, optimised, explained (SMOL, 6.2)."""
