@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from beyond_serve.preprocess.dag.bind import Simplified, bind, simplified
-from beyond_serve.preprocess.dag.bound import Chain, Step, Steps, last_spec, walk
+from beyond_serve.preprocess.dag.bound import Chain, Fused, Step, Steps, last_spec, walk
 from beyond_serve.preprocess.dag.costs import CostModel, total
 from beyond_serve.preprocess.dag.graph import Graph
 from beyond_serve.preprocess.dag.ops import Convert, Normalize, Reorder, UserFunction
@@ -115,7 +115,8 @@ def _head_cost(chain: Chain, chains: Mapping[str, Chain], costs: CostModel) -> f
 def _best(chain: Chain, costs: CostModel, prune: bool) -> ChainPlan:
     found = candidates(chain, prune=prune)
     prices = [total(costs, steps, chain.entry) for steps in found.plans]
-    cheapest = min(range(len(prices)), key=prices.__getitem__)
+    # Of equal ones the shortest: a pass over values costs the same whatever was fused into it.
+    cheapest = min(range(len(prices)), key=lambda index: (prices[index], _length(found.plans[index])))
     return ChainPlan(chain, found.plans[cheapest], found, prices[cheapest])
 
 
@@ -145,6 +146,10 @@ def _sink(
     _, count, chosen = min(options, key=lambda option: option[:2])
     chains.update({one.name: one for one in chosen})
     return tuple(origin for step in order[len(order) - count :] for origin in step.origins)
+
+
+def _length(steps: Steps) -> int:
+    return sum(len(step.op.ops) if isinstance(step.op, Fused) else 1 for step in steps)
 
 
 def _trailing(steps: Steps) -> int:

@@ -73,7 +73,8 @@ def _after(
     naive = bound(node.op, spec)
     if isinstance(naive, Resample):
         return _after_resize(node.name, naive, before, spec, placed)
-    altered = not any(step.op == naive and reached == spec for step, reached in placed.get(node.name, ()))
+    # A branch may run it as written and another one not.
+    altered = not all(step.op == naive and reached == spec for step, reached in placed.get(node.name, ()))
     match node.op:
         case Convert(scale):
             error, level, largest = (value * scale for value in before)
