@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import IO
 
 from beyond_serve.errors import ConfigError
 
@@ -47,26 +50,32 @@ def started(
         ConfigError: it ended or did not answer in time.
     """
     pinned = ["taskset", "-c", ",".join(map(str, cores)), *command] if cores else list(command)
-    process = subprocess.Popen(pinned, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    try:
-        _await_answer(name, process, probe)
-        yield ServerProcess(name, url, process)
-    finally:
-        process.terminate()
+    with tempfile.TemporaryFile() as log:
+        # A file and not a pipe, which would block a server that logs more than a pipe holds; a session of
+        # its own, so that its workers end with it.
+        process = subprocess.Popen(pinned, stdout=subprocess.DEVNULL, stderr=log, start_new_session=True)
         try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        if process.stderr is not None:
-            process.stderr.close()
+            _await_answer(name, process, probe, log)
+            yield ServerProcess(name, url, process)
+        finally:
+            _end(process)
 
 
-def _await_answer(name: str, process: subprocess.Popen[bytes], probe: str) -> None:
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(10)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _await_answer(name: str, process: subprocess.Popen[bytes], probe: str, log: IO[bytes]) -> None:
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            said = process.stderr.read().decode(errors="replace").strip() if process.stderr else ""
+            log.seek(0)
+            said = log.read().decode(errors="replace").strip()
             raise ConfigError(f"{name} ended with {process.returncode}: {said[-300:]}", "start it by hand")
         try:
             with urllib.request.urlopen(probe, timeout=1):  # noqa: S310 - a loopback URL of our own
