@@ -120,6 +120,11 @@ class Fused:
 
     ops: tuple[Convert | Normalize | Reorder, ...]
 
+    @property
+    def scales_only(self) -> bool:
+        """A product for each value, and no sum."""
+        return not any(isinstance(op, Normalize) for op in self.ops)
+
     def output(self, spec: ImageSpec) -> ImageSpec:
         for op in self.ops:
             spec = op.output(spec)

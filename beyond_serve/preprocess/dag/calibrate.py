@@ -86,6 +86,8 @@ def _primitives(sizes: Sequence[tuple[int, int]]) -> Iterator[tuple[BoundOp, Ima
                 yield Fused((*first, _NORMALIZE)), spec
                 yield Fused((*first, _NORMALIZE, Reorder(layout=other))), spec
                 yield from _resizes(spec)
+            yield Fused((Convert(), Reorder(layout=other))), raw
+            yield Fused((Convert(), Reorder(colour="BGR"))), raw
 
 
 def _resizes(spec: ImageSpec) -> Iterator[tuple[BoundOp, ImageSpec]]:

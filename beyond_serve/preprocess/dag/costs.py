@@ -56,7 +56,8 @@ def work(op: BoundOp, given: ImageSpec) -> Work:  # noqa: PLR0911 - one for each
         case Reorder():
             return Work(f"reorder {given.dtype} {given.layout}-{made.layout}", given.elements, 0)
         case Fused():
-            return Work(f"fused {given.dtype} {given.layout}-{made.layout}", given.elements, 0)
+            form = "scaled" if op.scales_only else "fused"
+            return Work(f"{form} {given.dtype} {given.layout}-{made.layout}", given.elements, 0)
         case UserFunction():
             return Work(f"function {op.name}", max(given.elements, made.elements), 0)
 
@@ -97,9 +98,11 @@ class OperationCount:
                 return TYPE_WEIGHT[given.dtype] * done.elements
             case Convert():
                 return TYPE_WEIGHT["float32"] * done.elements
-            case Normalize() | Fused():
-                # One pass: whatever was fused is one product and one sum.
+            case Normalize():
                 return TYPE_WEIGHT["float32"] * 2 * done.elements
+            case Fused():
+                # One pass: whatever was fused is one product, and one sum where something is taken off.
+                return TYPE_WEIGHT["float32"] * (1 if op.scales_only else 2) * done.elements
 
 
 class Rate(NamedTuple):

@@ -64,12 +64,14 @@ def one_pass(pixels: Array, spec: ImageSpec, op: Fused) -> Array:
     source = _reordered(pixels, spec, made)
     if made.layout == "CHW":
         np.multiply(source, gain[:, None, None], out=out)
-        np.add(out, offset[:, None, None], out=out)
+        if not op.scales_only:
+            np.add(out, offset[:, None, None], out=out)
         return out
     # NumPy's loops run along the last axis: over whole rows, and not over three channels at a time.
     rows = out.reshape(made.height, -1)
     np.multiply(source.reshape(made.height, -1), np.tile(gain, made.width), out=rows)
-    np.add(rows, np.tile(offset, made.width), out=rows)
+    if not op.scales_only:
+        np.add(rows, np.tile(offset, made.width), out=rows)
     return out
 
 

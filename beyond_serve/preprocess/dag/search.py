@@ -6,12 +6,15 @@ from dataclasses import dataclass
 
 from beyond_serve.preprocess.dag.bound import Chain, Resample, Steps, walk
 from beyond_serve.preprocess.dag.moves import fused, neighbours, tidy
+from beyond_serve.preprocess.dag.spec import ImageSpec
 
 MOST_ORDERS = 2_000
 """Orders of one chain that are looked at. Invented; the longest chains in use have a few hundred."""
 
 Profile = tuple[tuple[int, int], ...]
-"""For every resize of a chain: the pixels it reads, and the bytes of one of their values."""
+"""For every resize of a chain: the pixels it reads, and the bytes of one of their values; 0 bytes where it
+enlarges: the smaller type is cheaper to resize there too, but what comes after has more values to convert, so
+SMOL's rule of the smaller type may cut the cheapest plan. Costs decide there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +74,14 @@ def candidates(chain: Chain, *, prune: bool = True) -> Candidates:
 def profile(steps: Steps, chain: Chain) -> Profile:
     """What rules 1 and 2 look at. The resizes of a chain keep their order, so profiles compare by place."""
     return tuple(
-        (spec.width * spec.height, spec.bytes_per_element)
+        (spec.width * spec.height, 0 if _enlarges(step.op, spec) else spec.bytes_per_element)
         for step, spec in walk(steps, chain.entry)
         if isinstance(step.op, Resample)
     )
+
+
+def _enlarges(op: Resample, spec: ImageSpec) -> bool:
+    return op.output(spec).elements > spec.elements
 
 
 def _beaten(profiles: set[Profile]) -> dict[Profile, str]:

@@ -27,7 +27,7 @@ from beyond_serve.preprocess.plan import CropRounding, Interpolation
 from beyond_serve.preprocess.plan import Resize as Rule
 from tests.preprocess.images import encode
 
-EDGES = st.integers(2, 40)
+EDGES = st.integers(2, 64)
 NUMBERS = st.floats(0.125, 1.0, width=32)
 
 
@@ -107,7 +107,7 @@ def chains(draw: st.DrawFn, source: SourceSpec) -> Graph:
 
 def _tried(draw: st.DrawFn, spec: ImageSpec, most: int) -> list[Op]:
     ops: list[Op] = []
-    for op in draw(st.lists(OPS, max_size=most)):
+    for op in draw(st.lists(OPS, min_size=most // 2, max_size=most)):
         try:
             made = op.output(spec)  # type: ignore[arg-type]
         except ConfigError:

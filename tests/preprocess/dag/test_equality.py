@@ -19,7 +19,7 @@ from beyond_serve.preprocess.dag.spec import SourceSpec
 from tests.preprocess.dag.graphs import SOURCES, ArbitraryCosts, chains, forks, picture
 from tests.preprocess.images import encode, exif, photograph
 
-QUICK = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+QUICK = settings(max_examples=50, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 LONG = settings(max_examples=5_000, deadline=None, suppress_health_check=list(HealthCheck))
 
 
