@@ -23,7 +23,13 @@ def untraced() -> None:
     """Run beyond-serve with recording taken out: the control, and good for nothing else."""
     from beyond_serve.server import main, metrics
 
-    setattr(metrics.StageHistograms, "record", lambda _self, _trace: None)  # noqa: B010 - a control
+    made = metrics.StageHistograms.__init__
+
+    def without_record(self: metrics.StageHistograms) -> None:
+        made(self)
+        self.record = lambda _trace: None
+
+    setattr(metrics.StageHistograms, "__init__", without_record)  # noqa: B010 - a control
     main.main()
 
 

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from beyond_serve.preprocess import native
 from beyond_serve.preprocess.decoders import decode_image, decode_jpeg
 from beyond_serve.preprocess.header import ImageHeader
+from beyond_serve.preprocess.native import NativeParams
 from beyond_serve.preprocess.native_path import NativeJpegPath
+from beyond_serve.preprocess.native_plan import native_params
 from beyond_serve.preprocess.plan import Fidelity, Geometry, Interpolation, PreprocessPlan, geometry
 from beyond_serve.preprocess.resample import resample_exact
 from beyond_serve.preprocess.resample_fast import resample_fast
@@ -51,8 +53,18 @@ class HostPreprocessor:
         self.plan = plan
         self.fidelity = fidelity
         self._shape = plan.output_shape
+        self._tolerate_corrupt = tolerate_corrupt
         self._jpeg = jpeg_path(plan.interpolation, fidelity, tolerate_corrupt)
         self._other: ImagePath = PillowPath(plan.interpolation, None if fidelity == "exact" else 2.0)
+
+    def native_params(self, header: ImageHeader) -> NativeParams | None:
+        """The image in the native core's numbers, for `NativePool`; None where `run` must do it."""
+        if header.format != "jpeg" or header.channels == 4:
+            return None
+        shape = geometry(self.plan, header.width, header.height, header.orientation)
+        return native_params(
+            shape, self.plan.interpolation, self.fidelity, tolerate_corrupt=self._tolerate_corrupt
+        )
 
     def run(self, data: bytes, header: ImageHeader, out: NDArray[np.uint8]) -> int:
         """Write the image into `out`, uint8 [H, W, 3] RGB of the plan's output shape.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from beyond_serve.preprocess.native import available, simd
 from beyond_serve.server.config import Address
 from beyond_serve.server.loading import max_batch
 from beyond_serve.server.model import Model
@@ -22,6 +23,11 @@ def announce_models(models: Sequence[Model], plans: Mapping[str, str]) -> Iterat
             f", queue of {config.max_queue}"
         )
         yield f"  preprocessing: {plans.get(model.name, '?')}, fidelity {config.fidelity}"
+        if model.line is not None:
+            core = (
+                f"the native core ({simd()})" if available() else "libraries (the native core is not built)"
+            )
+            yield f"  JPEG decoding: {core}"
         if info.scores is not None:
             named = f"{len(model.labels)} labels" if model.labels else "no labels (classes are numbered)"
             yield f"  classifier: {named}"

@@ -261,7 +261,8 @@ class Model:
     def call_replied(self, call: Call) -> None:
         for request in call.requests:
             if request.error is None:
-                self.metrics.record_success(request.trace)
+                self.metrics.succeeded += 1
+                self.metrics.stages.record(request.trace)
             else:
                 self.metrics.failures[request.error.code] += 1
                 self.stats.record_failure(request)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from beyond_serve.batching import LoopClock
 from beyond_serve.engines.cores import available_cores
-from beyond_serve.preprocess.pool import WorkerPool
+from beyond_serve.preprocess.image_pool import ImagePool
 from beyond_serve.server.announce import announce_models
 from beyond_serve.server.config import ModelConfig, ServerConfig
 from beyond_serve.server.loading import Shared, open_model
@@ -45,7 +45,7 @@ class Service:
         self._loop = asyncio.get_running_loop()
         clock = LoopClock(self._loop)
         workers = config.decode_threads or available_cores()
-        self._pool = WorkerPool(workers, self._loop)
+        self._pool = ImagePool(workers, self._loop)
         stage = PreprocessStage(self._pool, workers, self._loop.call_soon)
         self._shared = Shared(self._loop, clock, stage, workers)
         self._lag = LoopLag(clock)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 from beyond_serve.batching import Lane, Request
 from beyond_serve.batching.request import DECODING, WAITING
 from beyond_serve.engines.slots import ArenaSlot, SlotArena
 from beyond_serve.errors import BeyondError, ImageDecodeError
 from beyond_serve.preprocess.host import HostPreprocessor
-from beyond_serve.preprocess.pool import WorkerPool
+from beyond_serve.preprocess.image_pool import ImagePool, Job, Stamps
 
 
 class ImageLine:
@@ -55,18 +55,18 @@ class ImageLine:
 class PreprocessStage:
     """Feeds one pool of workers from the lines of all models, in turn.
 
-    State: the lines, and how many jobs the pool holds. Owned by the event loop. The pool holds no
-    more jobs than keep its workers busy, so that an image whose client left is dropped before it
-    costs anything, and no model's backlog stands before another's.
+    State: the lines, and how many jobs the pool holds. Owned by the event loop. The pool holds a
+    few jobs for each worker and no more, so that most images whose client left are dropped before they
+    cost anything, and no model's backlog stands before another's.
     """
 
     def __init__(
-        self, pool: WorkerPool, workers: int, call_soon: Callable[[Callable[[], None]], object]
+        self, pool: ImagePool, workers: int, call_soon: Callable[[Callable[[], None]], object]
     ) -> None:
         self.lines: deque[ImageLine] = deque()
         self._pool = pool
-        # One job running and one at hand for each worker, so that none waits for the loop.
-        self._limit = 2 * workers
+        # Enough for the pool to let small images pass large ones; an invented number.
+        self._limit = 8 * workers
         self._held = 0
         self._call_soon = call_soon
         self._pump_called = False
@@ -100,34 +100,31 @@ class PreprocessStage:
         request, slot = found
         request.state = DECODING
         self._held += 1
-        self._pool.submit(
-            lambda: _preprocess(line.preprocessor, request, slot),
-            lambda _, error: self._finished(line, request, slot, error),
-        )
+        done = partial(self._finished, line, request, slot)
+        self._pool.submit(Job(line.preprocessor, request.payload, request.header, slot.array, done))
         return True
 
     def _finished(
-        self, line: ImageLine, request: Request, slot: ArenaSlot, error: BaseException | None
+        self,
+        line: ImageLine,
+        request: Request,
+        slot: ArenaSlot,
+        stamps: Stamps | None,
+        error: BaseException | None,
     ) -> None:
         self._held -= 1
-        if error is not None or request.done:
+        if stamps is None or request.done:
             slot.free()
             if error is not None:
                 request.fail(_typed(error))
         else:
+            trace = request.trace
+            trace.decode_started, trace.decoded, trace.transformed = stamps
             request.slot = slot
             # The encoded bytes have served; a queue of decoded images must not hold both.
             request.payload = None
             line.on_ready(request)
         self.pump_soon()
-
-
-def _preprocess(preprocessor: HostPreprocessor, request: Request, slot: ArenaSlot) -> None:
-    """On a worker's thread: bytes to pixels in the slot, stamped."""
-    trace = request.trace
-    trace.decode_started = time.monotonic_ns()
-    trace.decoded = preprocessor.run(request.payload, request.header, slot.array)
-    trace.transformed = time.monotonic_ns()
 
 
 def _typed(error: BaseException) -> BeyondError:

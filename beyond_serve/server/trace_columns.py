@@ -24,16 +24,11 @@ def borders_of(traces: Sequence[Trace]) -> NDArray[np.int64]:
     Marks that a batch shares are converted once for the batch.
     """
     own = np.fromiter(chain.from_iterable(map(_own_marks, traces)), np.int64).reshape(len(traces), -1)
-    rows: dict[int, int] = {}
-    batches: list[BatchTiming] = []
-    which = np.empty(len(traces), np.int64)
-    for index, timing in enumerate(map(_timing, traces)):
-        row = rows.get(id(timing))
-        if row is None:
-            row = rows[id(timing)] = len(batches)
-            batches.append(timing or _NO_BATCH)
-        which[index] = row
-    shared = np.array([_shared_marks(timing) for timing in batches], np.int64)
+    timings = list(map(_timing, traces))
+    _, first, which = np.unique(
+        np.fromiter(map(id, timings), np.int64), return_index=True, return_inverse=True
+    )
+    shared = np.array([_shared_marks(timings[index] or _NO_BATCH) for index in first.tolist()], np.int64)
     marks = np.empty((len(traces), len(STAGES) + 1), np.int64)
     marks[:, : len(_OWN)] = own[:, :-1]
     marks[:, len(_OWN) : -1] = shared[which]
