@@ -14,7 +14,8 @@ MOST_ORDERS = 2_000
 Profile = tuple[tuple[int, int], ...]
 """For every resize of a chain: the pixels it reads, and the bytes of one of their values; 0 bytes where it
 enlarges: the smaller type is cheaper to resize there too, but what comes after has more values to convert, so
-SMOL's rule of the smaller type may cut the cheapest plan. Costs decide there."""
+SMOL's rule of the smaller type would often cut the cheapest plan. Costs decide there. (The rule can still be
+wrong by a little for a resize that about keeps the size; `prune=False` lets costs decide alone.)"""
 
 
 @dataclass(frozen=True, slots=True)
