@@ -21,8 +21,9 @@ from beyond_serve.preprocess.dag.ops import Convert, Normalize, Reorder, UserFun
 from beyond_serve.preprocess.dag.spec import ImageSpec, Layout, SourceSpec
 from beyond_serve.preprocess.plan import Interpolation
 
-SIZES = ((96, 64), (320, 240), (640, 480))
-"""(width, height) of the images that primitives are timed on: within and beyond a core's cache."""
+SIZES = ((32, 24), (160, 120), (640, 480))
+"""(width, height) of the images that primitives are timed on: a call's cost shows in the smallest,
+memory's in the largest."""
 
 _LAYOUTS: tuple[Layout, Layout] = ("HWC", "CHW")
 _NORMALIZE = Normalize((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
