@@ -7,6 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from beyond_serve.errors import PayloadTooLargeError
 from beyond_serve.preprocess.dag.bound import last_spec, walk
 from beyond_serve.preprocess.dag.costs import CostModel
 from beyond_serve.preprocess.dag.decoding import decode, source_spec
@@ -16,6 +17,7 @@ from beyond_serve.preprocess.dag.ops import UserFunction
 from beyond_serve.preprocess.dag.optimise import OptimisedGraph, optimise
 from beyond_serve.preprocess.dag.spec import ImageSpec, SourceSpec
 from beyond_serve.preprocess.header import read_header
+from beyond_serve.preprocess.limits import PixelLimits
 
 PLANS_KEPT = 256
 """Sizes whose plans are remembered. Invented; collections have a few dozen common sizes."""
@@ -27,9 +29,11 @@ class Pipeline:
     Args:
         graph: what to do.
         costs: what to choose plans by; `calibrate()` measures them.
+        limits: on the pixels of an image, and of whatever a plan makes of it; checked before any is made.
     """
 
-    def __init__(self, graph: Graph, costs: CostModel) -> None:
+    def __init__(self, graph: Graph, costs: CostModel, limits: PixelLimits | None = None) -> None:
+        self._limits = limits or PixelLimits()
         self._plan = lru_cache(PLANS_KEPT)(lambda source: optimise(graph, source, costs))
 
     def plan(self, source: SourceSpec) -> OptimisedGraph:
@@ -41,10 +45,25 @@ class Pipeline:
 
         Raises:
             ConfigError: the graph cannot be applied to an image of this size.
-            ImageDecodeError, UnsupportedImageError, PayloadTooLargeError: as the decoders.
+            PayloadTooLargeError: the image, or what would be made of it, is over the limits.
+            ImageDecodeError, UnsupportedImageError: as the decoders.
         """
-        header = read_header(data)
-        return execute(self.plan(source_spec(header)), data)
+        source = source_spec(read_header(data))
+        _check("the image's header says", source.width, source.height, self._limits.max_pixels)
+        plan = self.plan(source)
+        for chosen in plan.plans:
+            for step, given in walk(chosen.steps, chosen.chain.entry):
+                made = step.op.output(given)
+                what = f"'{step.origins[0]}' would make"
+                _check(what, made.width, made.height, self._limits.max_resized_pixels)
+        return execute(plan, data)
+
+
+def _check(what: str, width: int, height: int, most: int) -> None:
+    if width * height > most:
+        raise PayloadTooLargeError(
+            f"{what} {width}x{height} pixels; the limit is {most:,}", "send a smaller image"
+        )
 
 
 def execute(plan: OptimisedGraph, data: bytes) -> dict[str, NDArray[Any]]:

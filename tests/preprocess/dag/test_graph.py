@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from beyond_serve.errors import ConfigError
+from beyond_serve.errors import ConfigError, PayloadTooLargeError
 from beyond_serve.preprocess.dag.costs import OperationCount
 from beyond_serve.preprocess.dag.graph import Graph, Node
 from beyond_serve.preprocess.dag.ops import (
@@ -20,9 +20,11 @@ from beyond_serve.preprocess.dag.ops import (
 )
 from beyond_serve.preprocess.dag.pipeline import Pipeline
 from beyond_serve.preprocess.dag.spec import ImageSpec, SourceSpec, SpecPattern
+from beyond_serve.preprocess.limits import PixelLimits
 from beyond_serve.preprocess.plan import Interpolation
 from beyond_serve.preprocess.plan import Resize as Rule
 from tests.preprocess.dag.graphs import AVERAGED, picture
+from tests.preprocess.images import png_header
 
 SOURCE = SourceSpec(500, 375)
 GREY = UserFunction("grey", lambda pixels: pixels[:, :, :1], gives=SpecPattern(channels=1, colour="other"))
@@ -113,3 +115,13 @@ def test_functions_cannot_write_to_what_others_read() -> None:
     graph = Graph.chain([Decode(), UserFunction("spoils", spoils)])
     with pytest.raises(ValueError, match="read-only"):
         Pipeline(graph, OperationCount()).run(picture(SourceSpec(4, 4)))
+
+
+def test_pixels_are_limited_before_any_is_made() -> None:
+    limits = PixelLimits(max_pixels=1_000_000, max_resized_pixels=20_000)
+    pipeline = Pipeline(Graph.chain([Decode(), Resize.shortest(100)]), OperationCount(), limits)
+    assert pipeline.run(picture(SourceSpec(40, 40)))["output"].shape == (100, 100, 3)
+    with pytest.raises(PayloadTooLargeError, match="'output' would make 1000x100 pixels"):
+        pipeline.run(png_header(400, 40))
+    with pytest.raises(PayloadTooLargeError, match="header says 1001x1000 pixels"):
+        pipeline.run(png_header(1001, 1000))

@@ -159,8 +159,8 @@ def test_what_is_computed_twice_or_for_nobody() -> None:
 @settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(st.data(), SOURCES)
 def test_the_rules_cut_nothing_that_smols_costs_would_choose(data: st.DataObject, source: SourceSpec) -> None:
-    """Where resizes shrink, as they do before a model. Where one enlarges, or keeps the size about, the rule of
-    the smaller type may cut the cheapest plan: converting few values first can be worth a dearer resize."""
+    """Where resizes shrink, as they do before a model. Where one enlarges, or about keeps the size, the rule
+    of the smaller type may cut the cheapest plan: converting few values first can be worth a dearer resize."""
     graph = data.draw(chains(source))
     specs = graph.specs(source)
     for node in graph.nodes:
