@@ -7,14 +7,15 @@ end. Work that shares the cores allows at most 1 / (1/T_pre + 1/T_inf).
 from __future__ import annotations
 
 import asyncio
+import functools
 import statistics
 import tempfile
-import threading
 import time
 from pathlib import Path
 from typing import cast
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.progress import Progress
 
 from beyond_serve.batching import BatchTiming
@@ -28,8 +29,8 @@ from beyond_serve.engines.load import load_engine
 from beyond_serve.engines.slots import SlotRows
 from beyond_serve.preprocess.header import read_header
 from beyond_serve.preprocess.host import HostPreprocessor
+from beyond_serve.preprocess.image_pool import ImagePool, Job, Stamps
 from beyond_serve.preprocess.plan import Fidelity
-from beyond_serve.preprocess.pool import WorkerPool
 from beyond_serve.server.config import ModelConfig
 from beyond_serve.server.loading import read_source
 
@@ -90,34 +91,33 @@ def _one(
 
 
 async def _preprocess(host: HostPreprocessor, body: bytes, seconds: float) -> float:
-    """Images per second of the worker pool with every core, kept fed."""
+    """Images per second of the server's own pool with every core, kept fed."""
     loop = asyncio.get_running_loop()
-    pool = WorkerPool(available_cores(), loop)
+    pool = ImagePool(available_cores(), loop)
     done = loop.create_future()
     header = read_header(body)
-    local = threading.local()
     finished = 0
     end = time.monotonic() + seconds
 
-    def work() -> None:
-        if not hasattr(local, "row"):
-            local.row = np.zeros(host.plan.output_shape, np.uint8)
-        host.run(body, header, local.row)
+    def submit(row: NDArray[np.uint8]) -> None:
+        pool.submit(Job(host, body, header, row, functools.partial(next_one, row)))
 
-    def next_one(_result: object, error: BaseException | None) -> None:
+    def next_one(row: NDArray[np.uint8], _stamps: Stamps | None, error: BaseException | None) -> None:
         nonlocal finished
+        if done.done():
+            return
         if error is not None:
             done.set_exception(error)
             return
         finished += 1
         if time.monotonic() < end:
-            pool.submit(work, next_one)
-        elif not done.done():
+            submit(row)
+        else:
             done.set_result(None)
 
     began = time.monotonic()
-    for _ in range(2 * available_cores()):
-        pool.submit(work, next_one)
+    for _ in range(4 * available_cores()):
+        submit(np.zeros(host.plan.output_shape, np.uint8))
     await done
     rate = finished / (time.monotonic() - began)
     pool.close()

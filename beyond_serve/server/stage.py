@@ -101,7 +101,10 @@ class PreprocessStage:
         request.state = DECODING
         self._held += 1
         done = partial(self._finished, line, request, slot)
-        self._pool.submit(Job(line.preprocessor, request.payload, request.header, slot.array, done))
+        try:
+            self._pool.submit(Job(line.preprocessor, request.payload, request.header, slot.array, done))
+        except Exception as error:  # one image's numbers must not keep a slot and a client for ever
+            done(None, error)
         return True
 
     def _finished(
