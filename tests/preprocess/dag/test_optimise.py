@@ -160,7 +160,7 @@ def test_what_is_computed_twice_or_for_nobody() -> None:
 @given(st.data(), SOURCES)
 def test_the_rules_cut_nothing_that_smols_costs_would_choose(data: st.DataObject, source: SourceSpec) -> None:
     """Where resizes shrink, as they do before a model. Where one enlarges, or about keeps the size, the rule
-    of the smaller type may cut the cheapest plan: converting few values first can be worth a dearer resize."""
+    of the smaller type can cut the cheapest plan: converting few values first may pay for a dearer one."""
     graph = data.draw(chains(source))
     specs = graph.specs(source)
     for node in graph.nodes:
