@@ -10,7 +10,18 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from beyond_serve.bench import decoders, frontend, overlap, soak, tracecost, whole, zeroload
+from beyond_serve.bench import (
+    dag,
+    decoders,
+    formats,
+    frontend,
+    overlap,
+    parity,
+    soak,
+    tracecost,
+    whole,
+    zeroload,
+)
 from beyond_serve.bench.report import Result
 from beyond_serve.errors import BeyondError
 
@@ -47,7 +58,10 @@ def _parser() -> argparse.ArgumentParser:
         return command
 
     add("frontend", "HTTP and gRPC beside bare aiohttp and grpc.aio", rounds=5, seconds=3.0, connections=64)
-    add("decoders", "JPEG bytes to model input on one thread, beside other libraries", rounds=20)
+    decoding = add("decoders", "JPEG bytes to model input on one thread, beside other libraries", rounds=20)
+    decoding.add_argument(
+        "--formats", action="store_true", help="which formats can be decoded in part, and how"
+    )
     add("tracecost", "throughput with and without recording traces", rounds=7, seconds=3.0, connections=64)
     add(
         "whole",
@@ -56,6 +70,8 @@ def _parser() -> argparse.ArgumentParser:
         seconds=5.0,
         connections=64,
     )
+    add("parity", "pixels and top-1 beside Pillow's", views=3)
+    add("dag", "a preprocessing graph as written beside its optimised plan", rounds=15, chains=60)
     with_model = [add("zeroload", "where one request's time goes", requests=200)]
     with_model.append(add("soak", "does memory stay flat", requests=100_000))
     for command in with_model:
@@ -70,7 +86,11 @@ def _run(given: argparse.Namespace, progress: Progress) -> Result:
         case "frontend":
             result = frontend.run(given.rounds, given.seconds, given.connections, progress)
         case "decoders":
-            result = decoders.run(given.rounds, progress)
+            result = formats.formats_table() if given.formats else decoders.run(given.rounds, progress)
+        case "parity":
+            result = parity.run(given.views, progress)
+        case "dag":
+            result = dag.run(given.rounds, given.chains, progress)
         case "tracecost":
             result = tracecost.run(given.rounds, given.seconds, given.connections, progress)
         case "whole":
