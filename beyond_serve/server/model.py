@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,13 +12,7 @@ from numpy.typing import NDArray
 from beyond_serve.batching import Admission, Batch, Batcher, Clock, Request, Trace
 from beyond_serve.engines.group import InstanceGroup
 from beyond_serve.engines.protocol import ENCODED, IMAGE, EngineInfo, tensor_key
-from beyond_serve.errors import (
-    BeyondError,
-    EngineError,
-    InstanceLostError,
-    InvalidRequestError,
-    ShuttingDownError,
-)
+from beyond_serve.errors import BeyondError, InstanceLostError, InvalidRequestError, ShuttingDownError
 from beyond_serve.preprocess.header import read_header
 from beyond_serve.preprocess.limits import PixelLimits
 from beyond_serve.preprocess.plan import PreprocessPlan
@@ -27,15 +20,9 @@ from beyond_serve.server.call import Call
 from beyond_serve.server.config import ModelConfig
 from beyond_serve.server.metrics import ModelMetrics
 from beyond_serve.server.oip.statistics import ModelStatistics
+from beyond_serve.server.sinks import CallSink, TraceSink
 from beyond_serve.server.stage import ImageLine
-
-
-class TraceSink(Protocol):
-    def record(self, model: str, trace: Trace, outcome: str) -> None: ...
-
-
-class CallSink(Protocol):
-    def record(self, model: str, call: Call) -> None: ...
+from beyond_serve.server.tensor_preparation import TensorPreparation
 
 
 class Model:
@@ -77,8 +64,7 @@ class Model:
         self._clock = clock
         self._admission = admission
         self._batcher = batcher
-        self._preparing: asyncio.Task[None] | None = None
-        self._tensors_ready = False
+        self._tensors = TensorPreparation(self._prepare_tensors)
         self._open_calls = 0
         self._hopeless = False
         self._idle: asyncio.Future[None] | None = None
@@ -148,10 +134,7 @@ class Model:
             now_ns = time.monotonic_ns()
             for request in call.requests:
                 request.trace.admitted = now_ns
-            if self._tensors_ready:
-                self._enqueue_all(call.requests)
-            else:
-                self._prepare_then_enqueue(call.requests)
+            self._tensors.when_ready(lambda error: self._start_tensors(call.requests, error))
         return call
 
     def _call(
@@ -228,33 +211,18 @@ class Model:
         request.trace.admitted = time.monotonic_ns()
         self.line.enqueue(request)
 
-    def _enqueue_all(self, requests: list[Request]) -> None:
+    def _start_tensors(self, requests: list[Request], error: BeyondError | None) -> None:
+        if self.closing:
+            error = self._stopped()
         for request in requests:
-            self._batcher.enqueue(request)
+            if error is not None:
+                request.fail(error)
+            else:
+                self._batcher.enqueue(request)
 
-    def _prepare_then_enqueue(self, requests: list[Request]) -> None:
-        """The first tensor request has the graph without preprocessing compiled, off the loop."""
-        loop = asyncio.get_running_loop()
-        if self._preparing is None:
-            self._preparing = loop.create_task(self._prepare_tensors())
-        self._preparing.add_done_callback(lambda task: self._prepared(task, requests))
-
-    async def _prepare_tensors(self) -> None:
+    def _prepare_tensors(self) -> None:
         assert self.group is not None
-        await asyncio.get_running_loop().run_in_executor(None, self.group.prepare_tensors)
-
-    def _prepared(self, task: asyncio.Task[None], requests: list[Request]) -> None:
-        error = None if task.cancelled() else task.exception()
-        if error is None:
-            self._tensors_ready = True
-            self._enqueue_all(requests)
-            if self.closing:
-                self._fail_waiting(self._stopped())
-            return
-        self._preparing = None
-        typed = error if isinstance(error, BeyondError) else EngineError(f"{type(error).__name__}: {error}")
-        for request in requests:
-            request.fail(typed)
+        self.group.prepare_tensors()
 
     # What requests and batches report.
 
