@@ -142,45 +142,52 @@ def _v2() -> Json:
 
 
 def _schemas() -> Json:
-    number = {"type": "number"}
+    return {"Error": _error_schema(), "Prediction": _prediction_schema(), "Trace": _trace_schema()}
+
+
+def _error_schema() -> Json:
     text = {"type": "string"}
     return {
-        "Error": {
-            "type": "object",
-            "required": ["error"],
-            "properties": {
-                "error": {
-                    "type": "object",
-                    "required": ["code", "message"],
-                    "properties": {"code": text, "message": text, "hint": text},
-                }
-            },
+        "type": "object",
+        "required": ["error"],
+        "properties": {
+            "error": {
+                "type": "object",
+                "required": ["code", "message"],
+                "properties": {"code": text, "message": text, "hint": text},
+            }
         },
-        "Prediction": {
-            "type": "object",
-            "required": ["model", "predictions"],
-            "properties": {
-                "model": text,
-                "predictions": {
-                    "type": "array",
-                    "items": {
-                        "type": "object",
-                        "required": ["label", "index", "score"],
-                        "properties": {"label": text, "index": {"type": "integer"}, "score": number},
-                    },
-                },
-                "trace": _ref("Trace"),
-            },
+    }
+
+
+def _prediction_schema() -> Json:
+    text = {"type": "string"}
+    ranked = {
+        "type": "object",
+        "required": ["label", "index", "score"],
+        "properties": {"label": text, "index": {"type": "integer"}, "score": {"type": "number"}},
+    }
+    return {
+        "type": "object",
+        "required": ["model", "predictions"],
+        "properties": {
+            "model": text,
+            "predictions": {"type": "array", "items": ranked},
+            "trace": _ref("Trace"),
         },
-        "Trace": {
-            "type": "object",
-            "properties": {
-                "total_us": number,
-                "stages_us": {"type": "object", "additionalProperties": number},
-                "residual_us": number,
-                "batch": {"type": "object", "properties": {"size": {"type": "integer"}, "release": text}},
-                "instance": text,
-                "simulated": {"type": "boolean"},
-            },
+    }
+
+
+def _trace_schema() -> Json:
+    number, text = {"type": "number"}, {"type": "string"}
+    return {
+        "type": "object",
+        "properties": {
+            "total_us": number,
+            "stages_us": {"type": "object", "additionalProperties": number},
+            "residual_us": number,
+            "batch": {"type": "object", "properties": {"size": {"type": "integer"}, "release": text}},
+            "instance": text,
+            "simulated": {"type": "boolean"},
         },
     }
