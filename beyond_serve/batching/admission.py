@@ -1,38 +1,70 @@
-"""How many requests may wait, and when a refused one should come back."""
+"""How much may wait, and when a refused request should come back."""
 
 from __future__ import annotations
 
+from beyond_serve.batching.levels import Levels
 from beyond_serve.errors import QueueFullError
+
+_ONE_LEVEL = Levels(1)
 
 
 class Admission:
     """Counts what was admitted and does not run yet, over all stages before the instances.
 
-    State: `waiting`, and a drain rate averaged over completions. Owned by the event loop.
+    State: the requests and bytes that wait, and a drain rate averaged over completions. Owned by the
+    event loop.
+
+    Attributes:
+        capacity: places for requests of the default level.
+        waiting: requests, of all levels.
+        held_bytes: of their encoded images or tensors.
     """
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, levels: Levels = _ONE_LEVEL, max_bytes: int = 1 << 62) -> None:
         self.capacity = capacity
+        self.levels = levels
+        self.max_bytes = max_bytes
         self.waiting = 0
+        self.held_bytes = 0
+        self._places = levels.places(capacity)
+        self._waiting_at = [0] * levels.count
         self._rate_per_s = 0.0
         self._last_drain_ns = 0
 
-    def enter(self, count: int = 1) -> None:
-        """Take `count` places or none.
+    def enter(self, count: int = 1, level: int = 1, size: int = 0) -> None:
+        """Take `count` places on `level` (from 1) and `size` bytes, or nothing.
 
         Raises:
-            QueueFullError: fewer than `count` places are free.
+            QueueFullError: fewer than `count` places or `size` bytes are free.
         """
-        if self.waiting + count > self.capacity:
+        waiting = self.waiting if level == 1 else sum(self._waiting_at[level - 1 :])
+        places = self._places[level - 1]
+        if waiting + count > places:
             raise QueueFullError(
-                f"the queue is full ({self.waiting} of {self.capacity} places taken, {count} asked)",
+                f"the queue is full ({waiting} of {places} places taken, {count} asked)",
                 "retry later, or raise --max-queue",
                 retry_after_s=self.retry_after_s(),
             )
+        # What is larger than the budget may still pass alone: bodies have a limit of their own.
+        if self.held_bytes and self.held_bytes + size > self.max_bytes:
+            raise QueueFullError(
+                f"the queue is full ({self.held_bytes} of {self.max_bytes} bytes taken, {size} asked)",
+                "retry later, or raise --max-queue-mb",
+                retry_after_s=self.retry_after_s(),
+            )
         self.waiting += count
+        self.held_bytes += size
+        self._waiting_at[level - 1] += count
 
-    def leave(self) -> None:
+    def leave(self, level: int = 1, size: int = 0) -> None:
+        """One request waits no longer."""
         self.waiting -= 1
+        self.held_bytes -= size
+        self._waiting_at[level - 1] -= 1
+
+    def ahead(self, level: int) -> int:
+        """How many wait that go before a new request of `level`."""
+        return self.waiting if level >= self.levels.count else sum(self._waiting_at[:level])
 
     def drained(self, count: int, now_ns: int) -> None:
         """`count` requests were answered: keep the drain rate up to date."""

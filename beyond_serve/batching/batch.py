@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
-from beyond_serve.batching.request import RUNNING, Request
+from beyond_serve.batching.request import DONE, RUNNING, Request
 from beyond_serve.batching.trace import BatchTiming
-from beyond_serve.errors import BeyondError, EngineError
+from beyond_serve.errors import BeyondError, EngineError, InstanceLostError
 
 
 class Batch:
@@ -16,15 +16,29 @@ class Batch:
     Owned by the batcher until `Instance.submit`, by the instance until it reports back, then by
     the event loop. `outputs` is the engine's own result for the whole batch; a request's share is
     row `request.index` of it. `error` fails the whole batch, `item_errors` single rows.
+
+    Attributes:
+        dispatched_ns: when the batcher gave it to the instance, on the batcher's clock.
     """
 
-    __slots__ = ("error", "item_errors", "key", "outputs", "release", "requests", "timing", "top_k")
+    __slots__ = (
+        "dispatched_ns",
+        "error",
+        "item_errors",
+        "key",
+        "outputs",
+        "release",
+        "requests",
+        "timing",
+        "top_k",
+    )
 
     def __init__(self, requests: list[Request], key: Hashable, release: str) -> None:
         self.requests = requests
         self.key = key
         self.release = release
         self.timing = BatchTiming(len(requests), release)
+        self.dispatched_ns = 0
         self.top_k = requests[0].top_k if len(requests) == 1 else max([r.top_k for r in requests], default=0)
         self.outputs: Any = None
         self.error: BeyondError | None = None
@@ -44,16 +58,33 @@ class Batch:
                 request.leave_queue()
             request.trace.timing = timing
 
-    def finish(self) -> None:
-        """Give every slot back, then every request its result, its own error or the batch's."""
-        for request in self.requests:
+    def retryable(self) -> list[Request]:
+        """The requests that may run once more, each alone: the batch failed as a whole, so one of them may
+        have taken the others with it, or its instance died, which need not be their doing.
+
+        An engine's failure on a single request is that request's own.
+        """
+        if isinstance(self.error, InstanceLostError) or (
+            isinstance(self.error, EngineError) and len(self.requests) > 1
+        ):
+            return [r for r in self.requests if not r.retried and r.state is not DONE]
+        return []
+
+    def finish(self, again: Sequence[Request] = ()) -> None:
+        """Give every slot back, then every request its result, its own error or the batch's.
+
+        Args:
+            again: requests that run once more; they are the batcher's again, or in another batch already.
+        """
+        requests = [r for r in self.requests if r not in again] if again else self.requests
+        for request in requests:
             if request.slot is not None:
                 request.slot.free()
                 request.slot = None
         error, outputs, item_errors = self.error, self.outputs, self.item_errors
         if error is None and outputs is None:
             error = EngineError("the engine returned nothing for the batch")
-        for index, request in enumerate(self.requests):
+        for index, request in enumerate(requests):
             if error is not None:
                 request.fail(error)
             elif index in item_errors:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Hashable, Sequence
 from typing import Protocol
 
 from beyond_serve.batching.admission import Admission
+from beyond_serve.batching.arrivals import ArrivalRate
 from beyond_serve.batching.batch import Batch
 from beyond_serve.batching.clock import Clock, Timer
+from beyond_serve.batching.cost import BatchCost
+from beyond_serve.batching.device_share import DeviceShare, Member
 from beyond_serve.batching.lane import Lane
-from beyond_serve.batching.policy import BatchPolicy, Dispatch, QueueView
+from beyond_serve.batching.policy import BatchPolicy, Dispatch, QueueView, Release
 from beyond_serve.batching.request import DONE, READY, Request
 from beyond_serve.errors import BeyondError
 
@@ -41,9 +45,12 @@ class BatchObserver(Protocol):
 class Batcher:
     """Forms batches when an instance is free (pull, not push) and hands out their results.
 
-    State: one lane per batch key, the free instances, the batches in flight, one timer. All of it
-    belongs to the event loop; there are no locks and no polling. Arrivals of one loop iteration
-    are seen together, since the decision runs once, after them.
+    State: one lane per batch key, requests that run alone after a failure, the free instances, the
+    batches in flight, one timer. All of it belongs to the event loop; there are no locks and no
+    polling. Arrivals of one loop iteration are seen together, since the decision runs once, after them.
+
+    Guarantee: every request that is enqueued ends: with its result, with its own error, or with the
+    one given to `fail_waiting` or `stop`.
     """
 
     def __init__(
@@ -53,17 +60,22 @@ class Batcher:
         clock: Clock,
         *,
         max_batch: int,
+        cost: BatchCost | None = None,
     ) -> None:
         self.max_batch = max_batch
-        self.service_ns = 0
+        self.cost = cost or BatchCost(max_batch)
+        self.arrivals = ArrivalRate()
+        self.observer: BatchObserver | None = None
         self._policy = policy
         self._admission = admission
         self._clock = clock
-        self.observer: BatchObserver | None = None
         self._lanes: dict[Hashable, Lane] = {}
+        self._alone: deque[Request] = deque()
         self._free: list[Instance] = []
         self._running: dict[str, Batch] = {}
         self._timer: Timer | None = None
+        self._turn: Member | None = None
+        self._stopped: BeyondError | None = None
         # A pump is scheduled; a pump is running. Batches that end inside a pump leave the rest to it.
         self._pump_due = False
         self._pumping = False
@@ -71,6 +83,10 @@ class Batcher:
     @property
     def batches_running(self) -> int:
         return len(self._running)
+
+    def share_device(self, share: DeviceShare, weight: float) -> None:
+        """From now on a batch also needs a slot of `share`. Call it before the first request."""
+        self._turn = share.join(weight, self._turn_came)
 
     def instance_ready(self, instance: Instance) -> None:
         """`instance` may be given batches from now on."""
@@ -86,7 +102,11 @@ class Batcher:
         """Take a request whose input is ready. Ignores one that has ended meanwhile."""
         if request.state is DONE:
             return
+        if self._stopped is not None:
+            request.fail(self._stopped)
+            return
         request.state = READY
+        self.arrivals.count += 1
         lane = self._lanes.get(request.batch_key) or self._lane(request.batch_key)
         lane.append(self._clock.now_ns(), request)
         if self._free and not self._pump_due:
@@ -97,24 +117,64 @@ class Batcher:
         self._running.pop(instance.name, None)
         if reusable:
             self._free.append(instance)
-        timing = batch.timing
+        now_ns = self._clock.now_ns()
+        took_ns = now_ns - batch.dispatched_ns
+        if self._turn is not None:
+            self._turn.share.ended(self._turn, took_ns)
+        again: Sequence[Request] = ()
         if batch.error is None:
-            took = timing.postprocessed - timing.started
-            # Weight 1/4: an invented number; a few batches of memory.
-            self.service_ns += (took - self.service_ns) // 4 if self.service_ns else took
-        self._admission.drained(len(batch), self._clock.now_ns())
+            self.cost.observe(len(batch), took_ns)
+        elif self._stopped is None:
+            again = batch.retryable()
+            for request in again:
+                request.await_retry()
+            self._alone.extend(again)
+        self._admission.drained(len(batch), now_ns)
         # The next batch first, so that the device works while replies are written.
         if not self._pumping:
             self._pump()
-        batch.finish()
+        batch.finish(again)
         if self.observer is not None:
             self.observer.batch_finished(batch)
+
+    def wait_ns(self, ahead: int) -> int:
+        """How long a new request behind `ahead` others is expected to wait and run; 0 while nothing is known.
+
+        What runs now ends when its size says; then the instances drain full batches, and it goes with
+        the rest of the last one.
+        """
+        cost, instances = self.cost, len(self._running) + len(self._free)
+        if instances == 0 or not cost.known:
+            return 0
+        now_ns = self._clock.now_ns()
+        busy_ns = 0
+        if not self._free:
+            ends = (b.dispatched_ns + cost.latency_ns(len(b)) for b in self._running.values())
+            busy_ns = max(0, min(ends) - now_ns)
+        batches, rest = divmod(ahead, self.max_batch)
+        return busy_ns + batches * cost.latency_ns(self.max_batch) // instances + cost.latency_ns(rest + 1)
 
     def fail_waiting(self, error: BeyondError) -> None:
         """End every request that waits for a batch."""
         for lane in self._lanes.values():
             for request in lane.drain():
                 request.fail(error)
+        while self._alone:
+            self._alone.popleft().fail(error)
+
+    def stop(self, error: BeyondError) -> None:
+        """End every request that waits, and any that would wait from now on."""
+        self._stopped = error
+        self.fail_waiting(error)
+        if self._turn is not None:
+            self._turn.share.withdraw(self._turn)
+
+    def _turn_came(self) -> None:
+        if self._free:
+            self._pump_soon()
+        elif self._turn is not None:
+            # Its instance was lost meanwhile: the slot must not wait for it.
+            self._turn.share.withdraw(self._turn)
 
     def _pump_soon(self) -> None:
         if not self._pump_due and self._free:
@@ -137,19 +197,37 @@ class Batcher:
 
     def _dispatch_all(self) -> int | None:
         """Dispatch what may go; when to look again at what may not yet, None if nothing is held back."""
+        if self._alone:
+            self._dispatch_alone()
         held: list[Hashable] = []
         wake_ns: int | None = None
         while self._free:
             key = self._oldest_lane(held)
             if key is None:
                 break
-            decision = self._policy.decide(self._view(self._lanes[key]))
+            lane = self._lanes[key]
+            decision = self._policy.decide(self._view(lane))
+            for request in lane.take(decision.drop) if decision.drop else ():
+                request.give_up()
             if isinstance(decision, Dispatch):
-                self._dispatch(key, decision)
-            else:
+                if self._turn is not None and not self._turn.share.ask(self._turn):
+                    return None
+                self._dispatch(lane.take(decision.size), decision.release)
+            elif lane.living:
                 held.append(key)
                 wake_ns = decision.when_ns if wake_ns is None else min(wake_ns, decision.when_ns)
+        if self._turn is not None:
+            self._turn.share.withdraw(self._turn)
         return wake_ns
+
+    def _dispatch_alone(self) -> None:
+        """Run what failed in company, each request on its own, before anything else."""
+        while self._free and self._alone:
+            if self._alone[0].state is not DONE:
+                if self._turn is not None and not self._turn.share.ask(self._turn):
+                    return
+                self._dispatch([self._alone[0]], "retry")
+            self._alone.popleft()
 
     def _oldest_lane(self, held: Sequence[Hashable]) -> Hashable | None:
         """The lane whose head has waited longest, of those not held."""
@@ -164,13 +242,17 @@ class Batcher:
 
     def _view(self, lane: Lane) -> QueueView:
         # By position, in the order of QueueView's fields: names would double what it costs.
+        now_ns = self._clock.now_ns()
+        by_deadline = self._policy.by_deadline
         return QueueView(
-            self._clock.now_ns(),
+            now_ns,
             lane.living,
             lane.head_ns(),
-            lane.earliest_deadline_ns(self.max_batch),
+            None if by_deadline else lane.earliest_deadline_ns(self.max_batch),
             self.max_batch,
-            self.service_ns,
+            self.cost,
+            self.arrivals.gap_ns(now_ns),
+            lane.deadlines_ns(lane.living) if by_deadline else (),
         )
 
     def _lane(self, key: Hashable) -> Lane:
@@ -178,12 +260,13 @@ class Batcher:
         the keys: empty lanes are forgotten before they are many."""
         if len(self._lanes) >= MOST_LANES:
             self._lanes = {key: lane for key, lane in self._lanes.items() if lane.living}
-        lane = self._lanes[key] = Lane()
+        lane = self._lanes[key] = Lane(by_deadline=self._policy.by_deadline)
         return lane
 
-    def _dispatch(self, key: Hashable, decision: Dispatch) -> None:
+    def _dispatch(self, requests: list[Request], release: Release) -> None:
         instance = self._free.pop()
-        batch = Batch(self._lanes[key].take(decision.size), key, decision.release)
+        batch = Batch(requests, requests[0].batch_key, release)
         batch.start(instance.name, simulated=instance.simulated)
+        batch.dispatched_ns = self._clock.now_ns()
         self._running[instance.name] = batch
         instance.submit(batch)

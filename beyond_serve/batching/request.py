@@ -48,7 +48,10 @@ class Request:
         payload: encoded image bytes, or one row of a tensor.
         batch_key: requests with equal keys may share a batch; never None.
         deadline_ns: on the trace's clock, or None.
-        priority: 1 is highest, 0 means the default (Open Inference Protocol's parameter).
+        level: its priority level, 1 goes first (see `Levels`).
+        handicap_ns: by how much later than it came it stands in its lane.
+        held_bytes: what its payload counts for in the queue's budget of bytes.
+        retried: it has been in a batch that failed, and runs alone now.
         top_k: how many classes its reply shows; 0 for none.
         outputs, index: its batch's outputs once it succeeded, and its own row in them.
     """
@@ -58,13 +61,16 @@ class Request:
         "batch_key",
         "deadline_ns",
         "error",
+        "handicap_ns",
         "header",
+        "held_bytes",
         "index",
         "lane",
+        "level",
         "on_done",
         "outputs",
         "payload",
-        "priority",
+        "retried",
         "slot",
         "state",
         "timer",
@@ -79,14 +85,17 @@ class Request:
         trace: Trace,
         on_done: Callable[[Request], None],
         deadline_ns: int | None = None,
-        priority: int = 0,
+        level: int = 1,
         top_k: int = 0,
     ) -> None:
         self.payload = payload
         self.trace = trace
         self.on_done: Callable[[Request], None] | None = on_done
         self.deadline_ns = deadline_ns
-        self.priority = priority
+        self.level = level
+        self.handicap_ns = 0
+        self.held_bytes = 0
+        self.retried = False
         self.top_k = top_k
         self.batch_key = batch_key
         self.header: Any = None
@@ -109,7 +118,7 @@ class Request:
     def leave_queue(self) -> None:
         """Give back the place in the queue: the request is being run, or has ended."""
         if self.admission is not None:
-            self.admission.leave()
+            self.admission.leave(self.level, self.held_bytes)
             self.admission = None
 
     def succeed(self, outputs: Any, index: int) -> None:
@@ -132,6 +141,20 @@ class Request:
                 "allow more time, or lower the load",
             )
         )
+
+    def give_up(self) -> None:
+        """Its deadline lies ahead and cannot be met any more: spend nothing on it."""
+        self.fail(
+            DeadlineExceededError(
+                "the deadline could not be met any more, so the request was not run",
+                "allow more time, or lower the load",
+            )
+        )
+
+    def await_retry(self) -> None:
+        """Its batch failed; it goes back to the batcher, to run alone. It keeps its slot."""
+        self.retried = True
+        self.state = READY
 
     def cancel(self) -> None:
         """The client left: end without an answer."""

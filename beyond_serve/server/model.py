@@ -153,9 +153,10 @@ class Model:
         timeout_us = timeout_us or self._default_timeout_us
         deadline_ns = started_ns + timeout_us * 1000 if timeout_us else None
         done = call.request_done
+        level = self._admission.levels.level(priority)
         call.expect(
             [
-                Request(payload, key, Trace(started_ns, received_ns), done, deadline_ns, priority, top_k)
+                Request(payload, key, Trace(started_ns, received_ns), done, deadline_ns, level, top_k)
                 for payload in payloads
             ]
         )
@@ -168,7 +169,7 @@ class Model:
         try:
             if self.closing or self._hopeless or count > admission.capacity:
                 self._refuse(count)
-            admission.enter(count)
+            admission.enter(count, requests[0].level)
         except BeyondError as error:
             for request in requests:
                 request.fail(error)

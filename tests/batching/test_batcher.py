@@ -101,7 +101,7 @@ def test_a_deadline_cuts_the_delay_short_by_the_time_a_batch_takes() -> None:
     world.enqueue("a", "b", "c", "d")
     world.clock.advance(4 * MS)
     world.instances[0].complete()
-    assert world.batcher.service_ns == 4 * MS
+    assert world.batcher.cost.latency_ns(4) == 4 * MS
     world.enqueue("e", deadline_ns=world.clock.now_ns() + 10 * MS)
     world.clock.advance(6 * MS - 1)
     assert world.sizes() == [4]
@@ -142,29 +142,35 @@ def test_a_waiting_lane_does_not_hold_up_a_full_one() -> None:
     assert [batch.key for batch in world.instances[0].batches] == ["two"]
 
 
-def test_an_engines_error_fails_every_request_of_the_batch_and_the_instance_goes_on() -> None:
+def test_a_failed_batch_runs_again_one_by_one_and_only_the_culprit_fails() -> None:
     world = World(max_batch=2)
     world.enqueue("a", "b", "c")
     world.clock.settle()
     world.instances[0].complete(EngineError("no"))
-    assert world.ended.results() == ["engine", "engine"]
+    assert world.ended.results() == []
+    world.instances[0].complete(EngineError("no"))
+    assert world.ended.results() == ["engine"]
     world.instances[0].complete()
-    assert world.ended.results() == ["engine", "engine", "result of c"]
+    world.instances[0].complete()
+    assert world.ended.results() == ["engine", "result of b", "result of c"]
+    assert [batch.release for batch in world.instances[0].batches] == ["full", "retry", "retry", "idle"]
 
 
-def test_a_lost_instance_gets_nothing_more() -> None:
+def test_a_lost_instance_gets_nothing_more_and_its_request_runs_once_more() -> None:
     world = World(instances=2, max_batch=1)
     world.enqueue("a")
     world.clock.settle()
-    lost = next(i for i in world.instances if i.batches)
+    lost, other = sorted(world.instances, key=lambda instance: not instance.batches)
     batch = lost.batches[0]
     batch.error = InstanceLostError("killed")
     world.batcher.batch_done(lost, batch, reusable=False)
     world.enqueue("b", "c")
     world.clock.settle()
+    assert [request.payload for request in other.batches[0].requests] == ["a"]
+    other.complete(InstanceLostError("killed as well"))
     assert world.ended.results() == ["instance_lost"]
     assert len(lost.batches) == 1
-    assert world.sizes() == [1, 1]
+    assert world.sizes() == [1, 1, 1]
 
 
 def test_a_waiting_request_is_told_at_its_deadline() -> None:

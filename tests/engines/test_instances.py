@@ -166,12 +166,16 @@ class GroupWorld:
         return requests
 
 
-def test_only_the_lost_instances_batch_fails_and_with_503() -> None:
-    world = GroupWorld(["a"])
+def test_a_request_fails_with_503_only_when_a_second_instance_is_lost_with_it() -> None:
+    world = GroupWorld(["a", "b"])
     world.group.instance_ready(world.made[0])
     (running,) = world.run("x")
     (waiting,) = world.run("y")
     world.group.instance_lost(world.made[0], world.made[0].batches[0], EngineError("boom"))
+    assert not running.done
+    world.group.instance_ready(world.made[1])
+    world.clock.settle()
+    world.group.instance_lost(world.made[1], world.made[1].batches[0], EngineError("boom"))
     assert isinstance(running.error, InstanceLostError)
     assert "boom" in running.error.message
     assert not waiting.done

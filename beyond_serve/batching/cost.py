@@ -1,0 +1,156 @@
+"""l(n): how long an instance takes for a batch of n, as policies and admission use it."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Mapping
+from itertools import pairwise
+
+_RATE = 1 / 8
+"""Weight of one live batch: an invented number; about the last eight batches near that size."""
+
+_KNEE = 0.95
+"""The knee is the smallest batch within 5 % of the peak rate (the issue's and Nexus's rule of thumb)."""
+
+
+class BatchCost:
+    """A table of batch sizes and nanoseconds, linear between them, never falling with the size.
+
+    It starts from measured entries, or from nothing, and follows live batches: each moves the two
+    entries around its size towards what it took, so that one slow batch is no more than a hint.
+
+    State: the entries and the mean deviation. Owned by the event loop.
+
+    Attributes:
+        largest: the largest batch size it knows; larger ones are taken for this one.
+        margin_ns: what a batch may take longer than `latency_ns` without surprise: twice the mean
+            deviation of live batches.
+    """
+
+    def __init__(self, largest: int, measured: Mapping[int, float] | None = None) -> None:
+        """
+        Args:
+            largest: at least 1.
+            measured: nanoseconds by batch size; sizes above `largest` shape the slope and no more.
+        """
+        self.largest = largest
+        self.margin_ns = 0
+        self._deviation = 0.0
+        self._sizes = grid(largest)
+        self._ns = _on_grid(self._sizes, measured or {})
+        self._left, self._share = _positions(self._sizes)
+
+    @property
+    def known(self) -> bool:
+        """Whether anything was measured or observed; every latency is 0 before that."""
+        return self._ns[-1] > 0
+
+    def latency_ns(self, size: int) -> int:
+        """Of a batch of `size`, at least 1."""
+        size = min(size, self.largest)
+        left, share = self._left[size], self._share[size]
+        return int(self._ns[left] + (self._ns[left + 1] - self._ns[left]) * share)
+
+    def largest_within(self, budget_ns: int, limit: int) -> int:
+        """The largest batch of at most `limit` that takes at most `budget_ns`; 0 if none does."""
+        # Below one nanosecond more, since latencies are told in whole ones.
+        right = bisect_left(self._ns, budget_ns + 1)
+        if right == 0:
+            return 0
+        if right == len(self._ns):
+            return limit
+        below, above = self._ns[right - 1], self._ns[right]
+        size = self._sizes[right - 1]
+        size += int((budget_ns + 1 - below) / (above - below) * (self._sizes[right] - size))
+        return min(size if self.latency_ns(size) <= budget_ns else size - 1, limit)
+
+    def knee(self, limit: int) -> int:
+        """The smallest batch of at most `limit` whose rate is within 5 % of the best; `limit` if unknown."""
+        if not self.known:
+            return limit
+        rates = [size / max(self.latency_ns(size), 1) for size in range(1, limit + 1)]
+        enough = _KNEE * max(rates)
+        return next(size for size, rate in enumerate(rates, 1) if rate >= enough)
+
+    def observe(self, size: int, took_ns: int) -> None:
+        """A batch of `size` took `took_ns` on an instance."""
+        if not self.known:
+            self._ns = _on_grid(self._sizes, {size: took_ns})
+            return
+        size = min(size, self.largest)
+        expected = self.latency_ns(size)
+        error = took_ns - expected
+        self._deviation += _RATE * (abs(error) - self._deviation)
+        self.margin_ns = int(2 * self._deviation)
+        # A stall of the machine says little of the model: no batch counts for more than twice its due.
+        step = _RATE * min(error, expected)
+        left, share = self._left[size], self._share[size]
+        weight = share * share + (1 - share) * (1 - share)
+        self._ns[left] += step * (1 - share) / weight
+        self._ns[left + 1] += step * share / weight
+        self._keep_rising(left)
+
+    def entries(self) -> dict[int, float]:
+        """Nanoseconds by batch size, as the constructor takes them."""
+        return {size: ns for size, ns in zip(self._sizes, self._ns, strict=True) if size <= self.largest}
+
+    def _keep_rising(self, left: int) -> None:
+        """Entries around `left` have moved: neighbours give way, never the moved ones."""
+        ns = self._ns
+        if ns[left + 1] < ns[left]:
+            ns[left] = ns[left + 1] = (ns[left] + ns[left + 1]) / 2
+        for index in range(left + 2, len(ns)):
+            if ns[index] >= ns[index - 1]:
+                break
+            ns[index] = ns[index - 1]
+        for index in range(left - 1, -1, -1):
+            if ns[index] <= ns[index + 1]:
+                break
+            ns[index] = ns[index + 1]
+
+
+def grid(largest: int) -> list[int]:
+    """Batch sizes with an entry of their own: 1, 2, 3, 4, 6, 8, 12 … and `largest`; at least two."""
+    sizes = {1, 2, max(largest, 2)}
+    power = 2
+    while power < largest:
+        sizes |= {size for size in (power, power * 3 // 2) if size < largest}
+        power *= 2
+    return sorted(sizes)
+
+
+def _on_grid(sizes: list[int], measured: Mapping[int, float]) -> list[float]:
+    """`measured` on `sizes`, made never falling. A single entry grows in proportion beyond itself."""
+    if not measured:
+        return [0.0] * len(sizes)
+    known = sorted(measured)
+    values = [_interpolated(size, known, measured) for size in sizes]
+    for index, (before, after) in enumerate(pairwise(values), 1):
+        values[index] = max(before, after)
+    return values
+
+
+def _interpolated(size: int, known: list[int], measured: Mapping[int, float]) -> float:
+    right = bisect_left(known, size)
+    if right == 0:
+        return float(measured[known[0]])
+    if right < len(known):
+        low, high = known[right - 1], known[right]
+    elif len(known) == 1:
+        return measured[known[0]] * size / known[0]
+    else:
+        low, high = known[-2], known[-1]
+    slope = max(0.0, (measured[high] - measured[low]) / (high - low))
+    return measured[low] + slope * (size - low)
+
+
+def _positions(sizes: list[int]) -> tuple[list[int], list[float]]:
+    """For each size from 0 to the last: the entry to its left, and its share of the way to the next."""
+    left, share = [0], [0.0]
+    for index, (low, high) in enumerate(pairwise(sizes)):
+        for size in range(low, high):
+            left.append(index)
+            share.append((size - low) / (high - low))
+    left.append(len(sizes) - 2)
+    share.append(1.0)
+    return left, share

@@ -1,0 +1,155 @@
+"""Policies that live by deadlines: `DeadlinePolicy` (Nexus) and `DeferredPolicy` (Symphony). Pure.
+
+Sources: Shen et al., Nexus, SOSP 2019, section 4.3 (early drop); Chen et al., Symphony, 2023 (deferred
+batch scheduling).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from beyond_serve.batching.cost import BatchCost
+from beyond_serve.batching.lane import NEVER_NS
+from beyond_serve.batching.policy import Decision, Dispatch, QueueView, WaitUntil
+
+_SCANNED_BATCHES = 4
+"""How many batches deep an overloaded queue is searched for a better head: an invented number."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadlinePolicy:
+    """Earliest deadline first, at once: drops what cannot be met, then runs the largest batch that can.
+
+    Where everything that waits can still be met, only the hopeless are dropped. Where not, somebody
+    will be late: then the head is given up as well if the batch that it allows is so small that the
+    instance's time is worth more than its requests.
+
+    Attributes:
+        instances: that share the queue.
+    """
+
+    instances: int = 1
+    by_deadline: bool = True
+
+    def decide(self, view: QueueView) -> Decision:
+        drop, size = choose(view, self.instances)
+        if size == 0:
+            return WaitUntil(NEVER_NS, drop)
+        if size == view.max_batch:
+            return Dispatch(size, "full", drop)
+        return Dispatch(size, "deadline" if drop + size < view.waiting else "idle", drop)
+
+
+@dataclass(frozen=True, slots=True)
+class DeferredPolicy:
+    """As `DeadlinePolicy`, but a batch leaves as late as it may: within [d - l(n + 1), d - l(n)], where d is
+    its earliest deadline. So batches are as large, and as few, as deadlines allow.
+
+    Attributes:
+        instances: that share the queue.
+        max_delay_ns: for batches without a deadline; 0 runs them at once.
+        timer_ns: how late a timer may fire: the event loop's counts whole milliseconds.
+    """
+
+    instances: int = 1
+    max_delay_ns: int = 0
+    timer_ns: int = 1_500_000
+    by_deadline: bool = True
+
+    def decide(self, view: QueueView) -> Decision:
+        drop, size = choose(view, self.instances)
+        if size == 0:
+            return WaitUntil(NEVER_NS, drop)
+        if size == view.max_batch:
+            return Dispatch(size, "full", drop)
+        if drop + size < view.waiting:
+            return Dispatch(size, "deadline", drop)
+        earliest = min(view.deadlines_ns[drop : drop + size])
+        if earliest == NEVER_NS:
+            when = view.oldest_ns + self.max_delay_ns
+            release: Dispatch = Dispatch(size, "delay" if self.max_delay_ns else "idle", drop)
+        else:
+            when = earliest - view.cost.latency_ns(size + 1) - view.cost.margin_ns - self.timer_ns
+            release = Dispatch(size, "deadline", drop)
+        return release if view.now_ns >= when else WaitUntil(when, drop)
+
+
+def choose(view: QueueView, instances: int) -> tuple[int, int]:
+    """How many to drop from the head, and how many after them to run; a size of 0 if none can be met."""
+    start_ns = view.now_ns + view.cost.margin_ns
+    deadlines = view.deadlines_ns
+    drop = hopeless(deadlines, start_ns + view.cost.latency_ns(1))
+    if drop == len(deadlines):
+        return drop, 0
+    size = largest_batch(deadlines, drop, start_ns, view)
+    if size == min(view.max_batch, len(deadlines) - drop):
+        return drop, size
+    if all_can_be_met(deadlines, drop, start_ns, view, instances):
+        return drop, size
+    return most_valuable(deadlines, drop, start_ns, view)
+
+
+def hopeless(deadlines: Sequence[int], earliest_end_ns: int) -> int:
+    """How many at the head would be late even alone."""
+    for index, deadline in enumerate(deadlines):
+        if deadline >= earliest_end_ns:
+            return index
+    return len(deadlines)
+
+
+def largest_batch(deadlines: Sequence[int], first: int, start_ns: int, view: QueueView) -> int:
+    """The largest batch from `first` on that ends before each of its deadlines; 0 if `first` alone is late.
+
+    Deadlines ascend but for priorities, which may put an earlier one behind a later one.
+    """
+    cost = view.cost
+    limit = min(view.max_batch, len(deadlines) - first)
+    size = cost.largest_within(deadlines[first] - start_ns, limit)
+    while size > 1:
+        members = deadlines[first : first + size]
+        end_ns = start_ns + cost.latency_ns(size)
+        earliest = min(members)
+        if earliest >= end_ns:
+            break
+        before = next(index for index, deadline in enumerate(members) if deadline < end_ns)
+        with_it = cost.largest_within(earliest - start_ns, size - 1)
+        size = max(before, with_it)
+    return size
+
+
+def all_can_be_met(
+    deadlines: Sequence[int], first: int, start_ns: int, view: QueueView, instances: int
+) -> bool:
+    """Whether greedy batches in this order meet every deadline; instances count as so much speed."""
+    index, now_ns = first, start_ns
+    while index < len(deadlines):
+        size = largest_batch(deadlines, index, now_ns, view)
+        if size == 0:
+            return False
+        now_ns += view.cost.latency_ns(size) // instances
+        index += size
+    return True
+
+
+def most_valuable(deadlines: Sequence[int], first: int, start_ns: int, view: QueueView) -> tuple[int, int]:
+    """The (drop, size) that answers most, an instance's time valued at its best rate."""
+    peak = peak_rate(view.cost, view.max_batch)
+    best, best_value = (first, 0), float("-inf")
+    last = min(len(deadlines), first + _SCANNED_BATCHES * view.max_batch)
+    for index in range(first, last):
+        size = largest_batch(deadlines, index, start_ns, view)
+        if size == 0:
+            continue
+        value = size - peak * view.cost.latency_ns(size)
+        if value > best_value:
+            best, best_value = (index, size), value
+        if size == view.max_batch:
+            break
+    return best
+
+
+def peak_rate(cost: BatchCost, max_batch: int) -> float:
+    """Requests per nanosecond of the best batch size; 0 while nothing is known."""
+    sizes = {max_batch, cost.knee(max_batch)}
+    return max(size / latency if (latency := cost.latency_ns(size)) else 0.0 for size in sizes)

@@ -1,0 +1,74 @@
+"""Turns of several models on one device, by weight (start-time fair queueing, Goyal et al. 1996)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+
+class DeviceShare:
+    """Lets at most `slots` batches run at the same time, and divides the time among the members.
+
+    Each member has a virtual time: what its batches took, over its weight. A free slot goes to the
+    waiting member whose virtual time is least, so that members that always have work get time in
+    proportion to their weights, and one that rests loses nothing but what it did not use.
+
+    State: virtual times, who waits, what runs. Owned by the event loop.
+    """
+
+    def __init__(self, slots: int) -> None:
+        self.slots = slots
+        self._running = 0
+        self._now = 0.0
+        self._waiting: list[Member] = []
+
+    def join(self, weight: float, wake: Callable[[], None]) -> Member:
+        """A new member; `wake` tells it to ask again."""
+        return Member(self, weight, wake)
+
+    def leave(self, member: Member) -> None:
+        """`member` is going and asks no more."""
+        if member in self._waiting:
+            self._waiting.remove(member)
+
+    def ask(self, member: Member) -> bool:
+        """A slot for one batch of `member`, or False: it will be woken when it should ask again."""
+        if member not in self._waiting:
+            self._waiting.append(member)
+            # It rested: it starts level with the others instead of catching up.
+            member.virtual_ns = max(member.virtual_ns, self._now)
+        if self._running < self.slots and self._first() is member:
+            self._waiting.remove(member)
+            self._running += 1
+            self._now = member.virtual_ns
+            self._wake()
+            return True
+        return False
+
+    def withdraw(self, member: Member) -> None:
+        """`member` asked and has nothing to run after all."""
+        if member in self._waiting:
+            self._waiting.remove(member)
+            self._wake()
+
+    def ended(self, member: Member, took_ns: int) -> None:
+        """A batch of `member` that ran in its slot took so long."""
+        self._running -= 1
+        member.virtual_ns += took_ns / member.weight
+        self._wake()
+
+    def _first(self) -> Member:
+        return min(self._waiting, key=lambda member: member.virtual_ns)
+
+    def _wake(self) -> None:
+        if self._waiting and self._running < self.slots:
+            self._first().wake()
+
+
+class Member:
+    """One model's part in a `DeviceShare`."""
+
+    def __init__(self, share: DeviceShare, weight: float, wake: Callable[[], None]) -> None:
+        self.share = share
+        self.weight = weight
+        self.wake = wake
+        self.virtual_ns = 0.0
