@@ -1,0 +1,10 @@
+"""The experiments of `beyond-bench`, in the order of its help.
+
+To add one: a module here that defines `EXPERIMENT`, and a line in `EXPERIMENTS`.
+"""
+
+from __future__ import annotations
+
+from beyond_serve.bench.experiments.experiment import Experiment
+
+EXPERIMENTS: tuple[Experiment, ...] = ()
