@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
 from beyond_serve.batching.admission import Admission
@@ -84,6 +85,25 @@ class Batcher:
     def batches_running(self) -> int:
         return len(self._running)
 
+    @property
+    def instances(self) -> int:
+        """How many run a batch or are free to."""
+        return len(self._running) + len(self._free)
+
+    @contextmanager
+    def rehearsing(self, policy: BatchPolicy, cost: BatchCost) -> Iterator[None]:
+        """Inside, batches run as any others but by `policy`; `cost` hears of them, and neither the rates nor
+        the observer do. Only while nobody else enqueues; enter and leave with nothing that waits."""
+        kept = self._policy, self.cost, self.arrivals, self._admission, self.observer
+        self._policy, self.cost, self.arrivals = policy, cost, ArrivalRate()
+        self._admission, self.observer = Admission(0), None
+        try:
+            yield
+        finally:
+            self._policy, self.cost, self.arrivals, self._admission, self.observer = kept
+            # Lanes keep the order of the policy under which they were made.
+            self._sweep_lanes()
+
     def share_device(self, share: DeviceShare, weight: float) -> None:
         """From now on a batch also needs a slot of `share`. Call it before the first request."""
         self._turn = share.join(weight, self._turn_came)
@@ -143,7 +163,7 @@ class Batcher:
         What runs now ends when its size says; then the instances drain full batches, and it goes with
         the rest of the last one.
         """
-        cost, instances = self.cost, len(self._running) + len(self._free)
+        cost, instances = self.cost, self.instances
         if instances == 0 or not cost.known:
             return 0
         now_ns = self._clock.now_ns()
@@ -259,9 +279,12 @@ class Batcher:
         """The lane of a key seen for the first time. Clients choose their tensors' shapes, and with them
         the keys: empty lanes are forgotten before they are many."""
         if len(self._lanes) >= MOST_LANES:
-            self._lanes = {key: lane for key, lane in self._lanes.items() if lane.living}
+            self._sweep_lanes()
         lane = self._lanes[key] = Lane(by_deadline=self._policy.by_deadline)
         return lane
+
+    def _sweep_lanes(self) -> None:
+        self._lanes = {key: lane for key, lane in self._lanes.items() if lane.living}
 
     def _dispatch(self, requests: list[Request], release: Release) -> None:
         instance = self._free.pop()

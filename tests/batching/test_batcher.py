@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
-from beyond_serve.batching import Admission, Batcher, FixedPolicy, State
+from beyond_serve.batching import Admission, Batch, BatchCost, Batcher, FixedPolicy, State
 from beyond_serve.errors import EngineError, InstanceLostError, QueueFullError, ShuttingDownError
 from tests.fakes.batching import Ended, FakeInstance, FakeSlot, InlineFake, make_request
 from tests.fakes.clock import FakeClock
@@ -322,3 +324,43 @@ def test_what_arrives_while_a_batch_finishes_inside_submit_is_not_lost() -> None
     world.batcher.enqueue(first)
     world.clock.settle()
     assert world.ended.results() == ["result of a", "result of b"]
+
+
+def test_a_rehearsal_runs_by_its_own_policy_and_leaves_no_trace() -> None:
+    world = World(delay_ns=5 * MS)
+    seen: list[Batch] = []
+    world.batcher.observer = SimpleNamespace(batch_finished=seen.append)
+    live = world.batcher.cost, world.batcher.arrivals
+    rehearsed = BatchCost(4)
+    with world.batcher.rehearsing(FixedPolicy(), rehearsed):
+        world.enqueue("a", "b")
+        world.clock.settle()
+        assert world.sizes() == [2]
+        world.clock.advance(3 * MS)
+        world.instances[0].complete()
+    assert rehearsed.latency_ns(2) == 3 * MS
+    assert (world.batcher.cost, world.batcher.arrivals) == live
+    assert not world.batcher.cost.known
+    assert world.batcher.arrivals.count == 0
+    assert world.admission.retry_after_s() == 1
+    assert seen == []
+    world.enqueue("c")
+    world.clock.settle()
+    assert world.instances[0].running is None, "the own policy holds it back again"
+    world.clock.advance(5 * MS)
+    world.instances[0].complete()
+    assert [len(batch) for batch in seen] == [1]
+
+
+def test_lanes_of_a_rehearsal_do_not_keep_its_order() -> None:
+    world = World()
+    with world.batcher.rehearsing(FixedPolicy(by_deadline=True), BatchCost(4)):
+        world.enqueue("x")
+        world.clock.settle()
+        world.instances[0].complete()
+    world.enqueue("b", "a", "r", "s")
+    world.enqueue("late", deadline_ns=world.clock.now_ns() + 900 * MS)
+    world.enqueue("soon", deadline_ns=world.clock.now_ns() + 800 * MS)
+    world.clock.settle()
+    world.instances[0].complete()
+    assert [request.payload for request in world.instances[0].batches[-1].requests] == ["late", "soon"]
