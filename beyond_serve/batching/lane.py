@@ -79,6 +79,13 @@ class Lane:
             entries.popleft()
         return entries[0][2]
 
+    def first(self) -> Request:
+        """The living request that would be taken first, left in its place. Only while one waits."""
+        entries = self._entries
+        while entries[0][3].lane is not self:
+            entries.popleft()
+        return entries[0][3]
+
     def earliest_deadline_ns(self, limit: int) -> int | None:
         """The earliest deadline among the first `limit` living requests."""
         if not self._with_deadline:

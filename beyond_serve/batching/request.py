@@ -121,6 +121,13 @@ class Request:
             self.admission.leave(self.level, self.held_bytes)
             self.admission = None
 
+    def drop_payload(self) -> None:
+        """Its pixels are in its slot: the encoded bytes count no longer."""
+        self.payload = None
+        if self.admission is not None:
+            self.admission.held_bytes -= self.held_bytes
+        self.held_bytes = 0
+
     def succeed(self, outputs: Any, index: int) -> None:
         """Called by the batch, which has given the slot back."""
         if self.state is not DONE:

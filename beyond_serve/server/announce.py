@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from beyond_serve.preprocess.native import available, simd
 from beyond_serve.server.config import Address
-from beyond_serve.server.loading import max_batch
 from beyond_serve.server.model import Model
 
 
@@ -19,7 +18,8 @@ def announce_models(models: Sequence[Model], plans: Mapping[str, str]) -> Iterat
         yield f"{model.name}: {info.engine} {info.precision} on {info.device}{simulated}"
         yield (
             f"  {config.instances} {config.instance_kind} instance{plural}"
-            f", batches of up to {max_batch(config, info)}, delay at most {config.max_delay_us} us"
+            f", policy {config.policy}, batches of up to {model.max_batch}"
+            f", delay at most {config.max_delay_us} us"
             f", queue of {config.max_queue}"
         )
         yield f"  preprocessing: {plans.get(model.name, '?')}, fidelity {config.fidelity}"

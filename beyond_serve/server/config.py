@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from beyond_serve.batching import Levels
 from beyond_serve.errors import ConfigError
 from beyond_serve.preprocess.plan import Fidelity
 from beyond_serve.server.options import OPTIONS, Option
@@ -27,14 +28,37 @@ class ModelConfig:
     precision: str = "auto"
     instances: int = 1
     instance_kind: str = "thread"
-    max_batch: int = 32
+    policy: str = "fixed"
+    max_batch: int = 0
     max_delay_us: int = 0
     max_queue: int = 1024
+    max_queue_mb: float = 512.0
+    priority_levels: int = 3
+    priority_ageing_ms: float = 1000.0
+    priority_queues: str = ""
+    weight: float = 1.0
     timeout_ms: float = 0.0
     fidelity: Fidelity = "exact"
     decode: str = "auto"
     tolerate_corrupt: bool = False
     max_pixels: int = 50_000_000
+
+    @property
+    def levels(self) -> Levels:
+        """
+        Raises:
+            ConfigError: `priority_queues` is no list of numbers above 0, one for each level.
+        """
+        try:
+            limits = tuple(int(limit) for limit in self.priority_queues.split(",") if self.priority_queues)
+        except ValueError:
+            limits = (0,)
+        if any(limit < 1 for limit in limits):
+            raise ConfigError(
+                f"priority-queues '{self.priority_queues}' is no list of numbers above 0",
+                "for example --priority-queues 1000,800,500",
+            )
+        return Levels(self.priority_levels, round(self.priority_ageing_ms * 1e6), limits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +78,8 @@ class ServerConfig:
     http: Address | None
     grpc: Address | None
     decode_threads: int = 0
+    decode_memory_mb: float = 1024.0
+    device_batches: int = 0
     token: str = ""
     tls_cert: str = ""
     tls_key: str = ""
@@ -189,7 +215,9 @@ def _default_name(source: str) -> str:
 def _model(name: str, source: str, values: Mapping[str, Any]) -> ModelConfig:
     if "/" in name or not name.isprintable():
         raise ConfigError(f"'{name}' cannot be a model's name", "use letters, digits, '.', '_' and '-'")
-    return ModelConfig(name, source, **{o.field: values[o.name] for o in OPTIONS if o.scope == "model"})
+    config = ModelConfig(name, source, **{o.field: values[o.name] for o in OPTIONS if o.scope == "model"})
+    config.levels  # noqa: B018 - checked once, at the start
+    return config
 
 
 def _check_models(configs: list[ModelConfig]) -> None:

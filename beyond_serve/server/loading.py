@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from beyond_serve.batching import Admission, Batcher, Clock, FixedPolicy
+from beyond_serve.batching import Admission, Batcher, Clock
 from beyond_serve.demo.location import demo_model
 from beyond_serve.engines.cores import available_cores
 from beyond_serve.engines.describe import describe_model
@@ -25,7 +25,9 @@ from beyond_serve.preprocess.host import HostPreprocessor
 from beyond_serve.preprocess.labels import load_labels
 from beyond_serve.preprocess.plan import PreprocessPlan
 from beyond_serve.preprocess.presets import load_plan
+from beyond_serve.server.batch_policy import asked_max_batch, largest_batch, make_policy
 from beyond_serve.server.config import ModelConfig
+from beyond_serve.server.devices import Devices
 from beyond_serve.server.model import Model
 from beyond_serve.server.stage import PreprocessStage
 
@@ -40,6 +42,7 @@ class Shared:
     clock: Clock
     stage: PreprocessStage
     decode_workers: int
+    devices: Devices
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,7 @@ def read_source(config: ModelConfig) -> Source:
         device=config.device,
         threads=max(1, available_cores() // config.instances),
         instances=config.instances if config.instance_kind == "thread" else 1,
-        max_batch=config.max_batch,
+        max_batch=asked_max_batch(config),
         image_size=plan.output_shape[:2] if plan is not None else None,
         normalization=plan.normalization if plan is not None else None,
     )
@@ -104,13 +107,11 @@ async def open_model(config: ModelConfig, shared: Shared) -> tuple[Model, str]:
 
 
 def _model(config: ModelConfig, source: Source, info: EngineInfo, shared: Shared) -> tuple[Model, Batcher]:
-    admission = Admission(config.max_queue)
-    batcher = Batcher(
-        FixedPolicy(config.max_delay_us * 1000),
-        admission,
-        shared.clock,
-        max_batch=max_batch(config, info),
-    )
+    admission = Admission(config.max_queue, config.levels, int(config.max_queue_mb * 1024 * 1024))
+    batcher = Batcher(make_policy(config), admission, shared.clock, max_batch=largest_batch(config, info))
+    share = shared.devices.share(info)
+    if share is not None:
+        batcher.share_device(share, config.weight)
     plan = source.plan if info.image_shape is not None else None
     model = Model(
         config,
@@ -125,14 +126,9 @@ def _model(config: ModelConfig, source: Source, info: EngineInfo, shared: Shared
     return model, batcher
 
 
-def max_batch(config: ModelConfig, info: EngineInfo) -> int:
-    """A model whose batch is fixed takes no more than that."""
-    return config.max_batch if info.fixed_batch is None else min(config.max_batch, info.fixed_batch)
-
-
 def slot_count(config: ModelConfig, info: EngineInfo, workers: int) -> int:
     """Rows for a batch running and a batch forming on each instance, and for what is being decoded."""
-    return config.instances * 2 * max_batch(config, info) + 2 * workers
+    return config.instances * 2 * largest_batch(config, info) + 2 * workers
 
 
 def _thread_model(config: ModelConfig, source: Source, engine: Engine, shared: Shared) -> Model:
@@ -176,7 +172,14 @@ def _connect(model: Model, batcher: Batcher, arena: SlotArena, shared: Shared) -
     preprocessor = HostPreprocessor(
         model.plan, model.config.fidelity, tolerate_corrupt=model.config.tolerate_corrupt
     )
-    model.line = shared.stage.line(preprocessor, arena, batcher.enqueue)
+    model.line = shared.stage.line(
+        preprocessor,
+        arena,
+        batcher.enqueue,
+        weight=model.config.weight,
+        by_deadline=make_policy(model.config).by_deadline,
+    )
+    model.line.least_batch_ns = lambda: batcher.cost.latency_ns(1)
 
 
 def _group(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from beyond_serve.batching import Admission, Batch, Batcher, Clock, Request, Trace
+from beyond_serve.batching import Admission, Batch, Batcher, Clock, Request
 from beyond_serve.engines.group import InstanceGroup
 from beyond_serve.engines.protocol import ENCODED, IMAGE, EngineInfo, tensor_key
 from beyond_serve.errors import BeyondError, InstanceLostError, InvalidRequestError, ShuttingDownError
@@ -18,6 +18,7 @@ from beyond_serve.preprocess.limits import PixelLimits
 from beyond_serve.preprocess.plan import PreprocessPlan
 from beyond_serve.server.call import Call
 from beyond_serve.server.config import ModelConfig
+from beyond_serve.server.entrance import Entrance
 from beyond_serve.server.metrics import ModelMetrics
 from beyond_serve.server.oip.statistics import ModelStatistics
 from beyond_serve.server.sinks import CallSink, TraceSink
@@ -60,13 +61,11 @@ class Model:
         self.release: Callable[[], None] | None = None
         self._limits = PixelLimits(max_pixels=config.max_pixels)
         self._image_key = ENCODED if info.takes_encoded else IMAGE
-        self._default_timeout_us = round(config.timeout_ms * 1000)
-        self._clock = clock
+        self._entrance = Entrance(config.name, admission, batcher, clock, round(config.timeout_ms * 1000))
         self._admission = admission
         self._batcher = batcher
         self._tensors = TensorPreparation(self._prepare_tensors)
         self._open_calls = 0
-        self._hopeless = False
         self._idle: asyncio.Future[None] | None = None
 
     # What metrics and readiness ask.
@@ -82,6 +81,11 @@ class Model:
     @property
     def capacity(self) -> int:
         return self._admission.capacity
+
+    @property
+    def max_batch(self) -> int:
+        """The largest batch that is formed."""
+        return self._batcher.max_batch
 
     @property
     def instances_alive(self) -> int:
@@ -108,11 +112,11 @@ class Model:
         priority: int = 0,
     ) -> Call:
         """Infer encoded images, at least one; failures come by `on_done`, nothing is raised."""
-        call = self._call(
-            images, self._image_key, started_ns, received_ns, on_done, top_k, timeout_us, priority
+        call, requests = self._call(
+            images, self._image_key, on_done, (started_ns, received_ns), (top_k, timeout_us, priority)
         )
-        if self._admit(call.requests):
-            for request in call.requests:
+        if self._entrance.admit(requests, len):
+            for request in requests:
                 self._start_image(request)
         return call
 
@@ -129,75 +133,35 @@ class Model:
     ) -> Call:
         """Infer rows [n, …] of the model's own input; failures come by `on_done`, nothing is raised."""
         key = tensor_key(rows.shape[1:])
-        call = self._call(list(rows), key, started_ns, received_ns, on_done, top_k, timeout_us, priority)
-        if self._admit(call.requests):
+        call, requests = self._call(
+            list(rows), key, on_done, (started_ns, received_ns), (top_k, timeout_us, priority)
+        )
+        if self._entrance.admit(requests, _tensor_size):
             now_ns = time.monotonic_ns()
-            for request in call.requests:
+            for request in requests:
                 request.trace.admitted = now_ns
-            self._tensors.when_ready(lambda error: self._start_tensors(call.requests, error))
+            self._tensors.when_ready(lambda error: self._start_tensors(requests, error))
         return call
 
     def _call(
         self,
         payloads: Sequence[object],
-        key: object,
-        started_ns: int,
-        received_ns: int,
+        key: Hashable,
         on_done: Callable[[Call], None],
-        top_k: int,
-        timeout_us: int,
-        priority: int,
-    ) -> Call:
+        span: tuple[int, int],
+        options: tuple[int, int, int],
+    ) -> tuple[Call, list[Request]]:
         call = Call(on_done, self)
         self._open_calls += 1
-        timeout_us = timeout_us or self._default_timeout_us
-        deadline_ns = started_ns + timeout_us * 1000 if timeout_us else None
-        done = call.request_done
-        level = self._admission.levels.level(priority)
-        call.expect(
-            [
-                Request(payload, key, Trace(started_ns, received_ns), done, deadline_ns, level, top_k)
-                for payload in payloads
-            ]
-        )
-        return call
-
-    def _admit(self, requests: list[Request]) -> bool:
-        """Give every request a place in the queue, or fail them all."""
-        admission = self._admission
-        count = len(requests)
-        try:
-            if self.closing or self._hopeless or count > admission.capacity:
-                self._refuse(count)
-            admission.enter(count, requests[0].level)
-        except BeyondError as error:
-            for request in requests:
-                request.fail(error)
-            return False
-        for request in requests:
-            request.admission = admission
-            if request.deadline_ns is not None:
-                request.timer = self._clock.call_at_ns(request.deadline_ns, request.expire)
-        return True
-
-    def _refuse(self, count: int) -> None:
-        if self.closing:
-            raise ShuttingDownError(
-                f"model '{self.name}' is being unloaded or the server stops", "retry elsewhere"
-            )
-        if self._hopeless:
-            raise InstanceLostError(
-                f"no instance of model '{self.name}' is alive", "retry later; the server's log says why"
-            )
-        raise InvalidRequestError(
-            f"the request holds {count} images, the queue of '{self.name}' at most {self.capacity}",
-            "send fewer at once, or raise --max-queue",
-        )
+        requests = self._entrance.requests(payloads, key, call, span, options)
+        call.expect(requests)
+        return call, requests
 
     def _start_image(self, request: Request) -> None:
         if self._image_key is ENCODED:
             request.trace.admitted = time.monotonic_ns()
-            self._batcher.enqueue(request)
+            if not self._entrance.refuse_late(request):
+                self._batcher.enqueue(request)
             return
         try:
             if self.line is None or self.plan is None:
@@ -210,7 +174,8 @@ class Model:
             request.fail(error)
             return
         request.trace.admitted = time.monotonic_ns()
-        self.line.enqueue(request)
+        if not self._entrance.refuse_late(request, self.line):
+            self.line.enqueue(request)
 
     def _start_tensors(self, requests: list[Request], error: BeyondError | None) -> None:
         if self.closing:
@@ -218,7 +183,7 @@ class Model:
         for request in requests:
             if error is not None:
                 request.fail(error)
-            else:
+            elif not self._entrance.refuse_late(request):
                 self._batcher.enqueue(request)
 
     def _prepare_tensors(self) -> None:
@@ -259,18 +224,18 @@ class Model:
         self.stats.record_batch(batch)
 
     def instances_changed(self) -> None:
-        """With no instance alive nor likely to be soon, nobody is left waiting."""
-        self._hopeless = self.group is not None and self.group.given_up
-        if self._hopeless:
-            self._fail_waiting(
-                InstanceLostError(f"every instance of model '{self.name}' was lost", "retry later")
-            )
+        """With no instance alive nor likely to be soon, nobody is left waiting, and nobody let in."""
+        hopeless = self.group is not None and self.group.given_up
+        if not self.closing:
+            self._entrance.refusal = self._lost() if hopeless else None
+        if hopeless:
+            self._fail_waiting(self._lost())
 
     # The end.
 
     async def drain_and_close(self) -> None:
         """Refuse new requests, answer those accepted, free everything."""
-        self.closing = True
+        self._refuse_all()
         if self._open_calls:
             self._idle = asyncio.get_running_loop().create_future()
             await self._idle
@@ -278,8 +243,10 @@ class Model:
 
     async def close(self) -> None:
         """Refuse new requests, fail what waits, finish what runs, free everything."""
-        self.closing = True
-        self._fail_waiting(self._stopped())
+        self._refuse_all()
+        if self.line is not None:
+            self.line.fail_waiting(self._stopped())
+        self._batcher.stop(self._stopped())
         loop = asyncio.get_running_loop()
         if self.group is not None:
             for instance in self.group.close():
@@ -290,10 +257,25 @@ class Model:
             await loop.run_in_executor(None, self.release)
             self.release = None
 
+    def _refuse_all(self) -> None:
+        self.closing = True
+        self._entrance.refusal = ShuttingDownError(
+            f"model '{self.name}' is being unloaded or the server stops", "retry elsewhere"
+        )
+
     def _stopped(self) -> ShuttingDownError:
         return ShuttingDownError(f"model '{self.name}' was stopped", "retry elsewhere")
+
+    def _lost(self) -> InstanceLostError:
+        return InstanceLostError(
+            f"no instance of model '{self.name}' is alive", "retry later; the server's log says why"
+        )
 
     def _fail_waiting(self, error: BeyondError) -> None:
         if self.line is not None:
             self.line.fail_waiting(error)
         self._batcher.fail_waiting(error)
+
+
+def _tensor_size(row: NDArray[np.generic]) -> int:
+    return row.nbytes

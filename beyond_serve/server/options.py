@@ -61,7 +61,25 @@ OPTIONS: tuple[Option, ...] = (
         "model",
         choices=("thread", "process"),
     ),
-    Option("max-batch", int, 32, "largest batch, in images", "model", minimum=1),
+    Option(
+        "policy",
+        str,
+        "fixed",
+        "when images become a batch; fixed: full, or the oldest has waited max-delay-us; adaptive: when the "
+        "batch keeps up with the arrivals; deadline: earliest deadline first, late ones dropped; "
+        "deferred: as late as deadlines allow",
+        "model",
+        choices=("fixed", "adaptive", "deadline", "deferred"),
+    ),
+    Option(
+        "max-batch",
+        int,
+        0,
+        "largest batch, in images; 0: 32 with the policy fixed, else the smallest within 5 % of the best "
+        "rate",
+        "model",
+        minimum=0,
+    ),
     Option(
         "max-delay-us",
         int,
@@ -71,6 +89,39 @@ OPTIONS: tuple[Option, ...] = (
         minimum=0,
     ),
     Option("max-queue", int, 1024, "how many images may wait before new ones get 429", "model", minimum=1),
+    Option(
+        "max-queue-mb",
+        float,
+        512.0,
+        "how many MiB of encoded images and tensors may wait before new ones get 429",
+        "model",
+        minimum=0.001,
+    ),
+    Option("priority-levels", int, 3, "levels of priority; 1 goes first", "model", minimum=1),
+    Option(
+        "priority-ageing-ms",
+        float,
+        1000.0,
+        "how much earlier a request counts for each level that it stands above another",
+        "model",
+        minimum=0,
+    ),
+    Option(
+        "priority-queues",
+        str,
+        "",
+        "most images that may wait at each level and below it, as in 1000,800,500; "
+        "empty: max-queue for the middle level, a tenth more or less for each above or below",
+        "model",
+    ),
+    Option(
+        "weight",
+        float,
+        1.0,
+        "share of the device and the decoders beside other models",
+        "model",
+        minimum=0.001,
+    ),
     Option(
         "timeout-ms",
         float,
@@ -90,6 +141,21 @@ OPTIONS: tuple[Option, ...] = (
     Option("decode", str, "auto", "where images are decoded", "model", choices=("auto", "cpu", "gpu")),
     Option(
         "decode-threads", int, 0, "threads that decode and resize, for all models; 0: one per core", minimum=0
+    ),
+    Option(
+        "decode-memory-mb",
+        float,
+        1024.0,
+        "MiB that images being decoded may take, for all models",
+        minimum=1,
+    ),
+    Option(
+        "device-batches",
+        int,
+        0,
+        "batches that several models may run on one device at the same time; 0: as many as the one of them "
+        "with most instances",
+        minimum=0,
     ),
     Option("tolerate-corrupt", bool, False, "serve images whose data is damaged but decodable", "model"),
     Option("max-pixels", int, 50_000_000, "largest image, by its header", "model", minimum=1),

@@ -15,6 +15,7 @@ from beyond_serve.engines.cores import available_cores
 from beyond_serve.preprocess.image_pool import ImagePool
 from beyond_serve.server.announce import announce_models
 from beyond_serve.server.config import ModelConfig, ServerConfig
+from beyond_serve.server.devices import Devices
 from beyond_serve.server.loading import Shared, open_model
 from beyond_serve.server.loop_lag import LoopLag
 from beyond_serve.server.metrics import Metrics
@@ -46,8 +47,9 @@ class Service:
         clock = LoopClock(self._loop)
         workers = config.decode_threads or available_cores()
         self._pool = ImagePool(workers, self._loop)
-        stage = PreprocessStage(self._pool, workers, self._loop.call_soon)
-        self._shared = Shared(self._loop, clock, stage, workers)
+        stage = PreprocessStage(self._pool, workers, clock, int(config.decode_memory_mb * 1024 * 1024))
+        devices = Devices(config.models, config.device_batches)
+        self._shared = Shared(self._loop, clock, stage, workers, devices)
         self._lag = LoopLag(clock)
         self._plans: dict[str, str] = {}
         self._trace_file: TraceFile | None = None

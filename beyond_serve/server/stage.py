@@ -1,21 +1,30 @@
-"""Decode on credit: encoded images wait here until a worker and a slot are free."""
+"""Decode on credit: encoded images wait here until a worker, a slot and memory are free."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 
-from beyond_serve.batching import Lane, Request
+from beyond_serve.batching import Clock, Lane, Request
 from beyond_serve.batching.request import DECODING, WAITING
 from beyond_serve.engines.slots import ArenaSlot, SlotArena
 from beyond_serve.errors import BeyondError, ImageDecodeError
+from beyond_serve.preprocess.decode_cost import DecodeCost, working_bytes
 from beyond_serve.preprocess.host import HostPreprocessor
 from beyond_serve.preprocess.image_pool import ImagePool, Job, Stamps
 
+# What an image is taken to cost while nothing is known: only the order of models depends on it.
+_UNKNOWN_NS = 1_000_000
+
 
 class ImageLine:
-    """One model's encoded images, in order of arrival, and what turns them into rows."""
+    """One model's encoded images in the order of its policy, and what turns them into rows.
+
+    Attributes:
+        weight: its share of the workers beside other models that have work.
+        virtual_ns: what its images have cost, over its weight.
+        held: images that the pool has.
+    """
 
     def __init__(
         self,
@@ -23,26 +32,61 @@ class ImageLine:
         preprocessor: HostPreprocessor,
         arena: SlotArena,
         on_ready: Callable[[Request], None],
+        *,
+        weight: float = 1.0,
+        by_deadline: bool = False,
     ) -> None:
         self.preprocessor = preprocessor
         self.arena = arena
         self.on_ready = on_ready
-        self._waiting = Lane()
+        self.weight = weight
+        self.virtual_ns = 0.0
+        self.held = 0
+        self.cost = DecodeCost()
+        self.least_batch_ns: Callable[[], int] = lambda: 0
+        self._waiting = Lane(by_deadline=by_deadline)
         self._stage = stage
         arena.on_free = stage.pump_soon
+
+    @property
+    def active(self) -> bool:
+        return self.held > 0 or self._waiting.living > 0
 
     def enqueue(self, request: Request) -> None:
         """Take an admitted request whose `header` is set."""
         request.state = WAITING
+        if not self.active:
+            self._stage.rested(self)
         self._waiting.append(request.trace.admitted, request)
         self._stage.pump()
 
-    def next_with_slot(self) -> tuple[Request, ArenaSlot] | None:
-        """The oldest request that somebody still waits for, and the row it will fill."""
-        if not self._waiting.living:
-            return None
+    def wait_ns(self, ahead: int) -> int:
+        """How long a new image is expected to wait for a worker behind `ahead` others of its model."""
+        images = min(ahead, self.held + self._waiting.living)
+        return int(images * self.cost.mean_ns / self._stage.workers_of(self))
+
+    def predict_ns(self, request: Request) -> int:
+        return self.cost.predict_ns(request.header, len(request.payload))
+
+    def next(self, now_ns: int) -> Request | None:
+        """The request that should be decoded next, left in its place; None without one or a free slot.
+
+        Those whose deadlines cannot be met any more are given up on the way.
+        """
+        while self._waiting.living and self.arena.free_count:
+            request = self._waiting.first()
+            if request.deadline_ns is None:
+                return request
+            if now_ns + self.predict_ns(request) + self.least_batch_ns() <= request.deadline_ns:
+                return request
+            request.give_up()
+        return None
+
+    def take(self) -> tuple[Request, ArenaSlot]:
+        """The request that `next` told of, and the row it will fill."""
         slot = self.arena.acquire()
-        return None if slot is None else (self._waiting.take(1)[0], slot)
+        assert slot is not None
+        return self._waiting.take(1)[0], slot
 
     def fail_waiting(self, error: BeyondError) -> None:
         for request in self._waiting.drain():
@@ -53,69 +97,105 @@ class ImageLine:
 
 
 class PreprocessStage:
-    """Feeds one pool of workers from the lines of all models, in turn.
+    """Feeds one pool of workers from the lines of all models, by weight.
 
-    State: the lines, and how many jobs the pool holds. Owned by the event loop. The pool holds a
-    few jobs for each worker and no more, so that most images whose client left are dropped before they
-    cost anything, and no model's backlog stands before another's.
+    State: the lines, and how many jobs and bytes the pool holds. Owned by the event loop. The pool
+    holds a few jobs for each worker and no more, so that most images whose client left are dropped
+    before they cost anything, and no model's backlog stands before another's.
+
+    Guarantee: what is being decoded takes no more than `memory_bytes`, by `working_bytes`' count, or is a
+    single image that takes more by itself.
     """
 
-    def __init__(
-        self, pool: ImagePool, workers: int, call_soon: Callable[[Callable[[], None]], object]
-    ) -> None:
-        self.lines: deque[ImageLine] = deque()
+    def __init__(self, pool: ImagePool, workers: int, clock: Clock, memory_bytes: int = 1 << 62) -> None:
+        self.lines: list[ImageLine] = []
+        self.held_bytes = 0
         self._pool = pool
+        self._workers = workers
         # Enough for the pool to let small images pass large ones; an invented number.
         self._limit = 8 * workers
+        self._memory_bytes = memory_bytes
         self._held = 0
-        self._call_soon = call_soon
+        self._virtual_ns = 0.0
+        self._clock = clock
         self._pump_called = False
 
     def line(
-        self, preprocessor: HostPreprocessor, arena: SlotArena, on_ready: Callable[[Request], None]
+        self,
+        preprocessor: HostPreprocessor,
+        arena: SlotArena,
+        on_ready: Callable[[Request], None],
+        *,
+        weight: float = 1.0,
+        by_deadline: bool = False,
     ) -> ImageLine:
-        line = ImageLine(self, preprocessor, arena, on_ready)
+        line = ImageLine(self, preprocessor, arena, on_ready, weight=weight, by_deadline=by_deadline)
         self.lines.append(line)
         return line
+
+    def rested(self, line: ImageLine) -> None:
+        """`line` had no work: it starts level with the others, and does not catch up on what it left."""
+        line.virtual_ns = max(line.virtual_ns, self._virtual_ns)
+
+    def workers_of(self, line: ImageLine) -> float:
+        """How many workers a line may count on beside the others that have work."""
+        others = sum(other.weight for other in self.lines if other is not line and other.active)
+        return self._workers * line.weight / (line.weight + others)
 
     def pump_soon(self) -> None:
         """Slots came back, many at a time: look once, after all of them."""
         if not self._pump_called:
             self._pump_called = True
-            self._call_soon(self.pump)
+            self._clock.call_soon(self.pump)
 
     def pump(self) -> None:
-        """Give the pool work while it has room, one image of each line in turn."""
+        """Give the pool work while it has room, the line that has had least for its weight first."""
         self._pump_called = False
-        idle = 0
-        while self._held < self._limit and idle < len(self.lines):
-            line = self.lines[0]
-            self.lines.rotate(-1)
-            idle = 0 if self._start_one(line) else idle + 1
+        while self._held < self._limit and (line := self._next_line()) is not None:
+            self._start_one(line)
 
-    def _start_one(self, line: ImageLine) -> bool:
-        found = line.next_with_slot()
-        if found is None:
-            return False
-        request, slot = found
+    def _next_line(self) -> ImageLine | None:
+        now_ns = self._clock.now_ns()
+        best: ImageLine | None = None
+        for line in self.lines:
+            if best is None or line.virtual_ns < best.virtual_ns:
+                request = line.next(now_ns)
+                if request is not None and self._fits(working_bytes(request.header)):
+                    best = line
+        return best
+
+    def _fits(self, size: int) -> bool:
+        return self.held_bytes == 0 or self.held_bytes + size <= self._memory_bytes
+
+    def _start_one(self, line: ImageLine) -> None:
+        request, slot = line.take()
+        size, header = len(request.payload), request.header
         request.state = DECODING
+        self._virtual_ns = line.virtual_ns
+        line.virtual_ns += (line.predict_ns(request) or _UNKNOWN_NS) / line.weight
         self._held += 1
-        done = partial(self._finished, line, request, slot)
+        line.held += 1
+        self.held_bytes += working_bytes(header)
+        done = partial(self._finished, line, request, slot, size)
         try:
-            self._pool.submit(Job(line.preprocessor, request.payload, request.header, slot.array, done))
+            self._pool.submit(Job(line.preprocessor, request.payload, header, slot.array, done))
         except Exception as error:  # one image's numbers must not keep a slot and a client for ever
             done(None, error)
-        return True
 
     def _finished(
         self,
         line: ImageLine,
         request: Request,
         slot: ArenaSlot,
+        size: int,
         stamps: Stamps | None,
         error: BaseException | None,
     ) -> None:
         self._held -= 1
+        line.held -= 1
+        self.held_bytes -= working_bytes(request.header)
+        if stamps is not None:
+            line.cost.observe(request.header, size, stamps.done_ns - stamps.started_ns)
         if stamps is None or request.done:
             slot.free()
             if error is not None:
@@ -125,7 +205,7 @@ class PreprocessStage:
             trace.decode_started, trace.decoded, trace.transformed = stamps
             request.slot = slot
             # The encoded bytes have served; a queue of decoded images must not hold both.
-            request.payload = None
+            request.drop_payload()
             line.on_ready(request)
         self.pump_soon()
 

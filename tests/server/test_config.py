@@ -27,9 +27,14 @@ def test_a_model_alone_gets_every_default() -> None:
     served = config("--model", "vit.onnx")
     (model,) = served.models
     assert (model.name, model.source) == ("vit", "vit.onnx")
-    assert (model.max_batch, model.max_delay_us, model.instances) == (32, 0, 1)
+    assert (model.policy, model.max_batch, model.max_delay_us, model.instances) == ("fixed", 0, 0, 1)
     assert served.http == Address("127.0.0.1", 8000)
     assert served.grpc == Address("127.0.0.1", 8001)
+
+
+def test_priority_levels_have_queues_of_their_own() -> None:
+    levels = config("--model", "demo", "--priority-queues", "30, 20,10").models[0].levels
+    assert (levels.count, levels.default, levels.places(99)) == (3, 2, (30, 20, 10))
 
 
 def test_several_models_have_names() -> None:
@@ -116,8 +121,13 @@ def test_every_model_option_can_stand_in_a_models_table(tmp_path: Path) -> None:
         (["--model", "demo", "--http", "8000"], "no HOST:PORT"),
         (["--model", "demo", "--http", "x:99999"], "no HOST:PORT"),
         (["--model", "demo", "--http", "off", "--grpc", "off"], "nothing to serve"),
-        (["--model", "demo", "--max-batch", "0"], "--max-batch must be at least 1"),
+        (["--model", "demo", "--max-batch", "-1"], "--max-batch must be at least 0"),
         (["--model", "demo", "--drain-seconds", "nan"], "--drain-seconds must be at least 0"),
+        (["--model", "demo", "--weight", "0"], "--weight must be at least 0.001"),
+        (["--model", "demo", "--priority-levels", "0"], "--priority-levels must be at least 1"),
+        (["--model", "demo", "--priority-queues", "10,x"], "no list of numbers above 0"),
+        (["--model", "demo", "--priority-queues", "10,0,5"], "no list of numbers above 0"),
+        (["--model", "demo", "--priority-queues", "10,5"], "2 queue limits for 3 priority levels"),
         (["--model", "demo", "--tls-cert", "c.pem"], "only work together"),
         (["--config", "/nowhere/serve.toml"], "No such file"),
     ],

@@ -6,13 +6,17 @@ import pytest
 
 from beyond_serve.batching import Admission, Request, Trace
 from beyond_serve.engines.slots import SlotArena
-from beyond_serve.errors import ImageDecodeError, ShuttingDownError
+from beyond_serve.errors import DeadlineExceededError, ImageDecodeError, ShuttingDownError
+from beyond_serve.preprocess.decode_cost import working_bytes
+from beyond_serve.preprocess.header import ImageHeader
 from beyond_serve.preprocess.image_pool import Job, Stamps
 from beyond_serve.server.stage import ImageLine, PreprocessStage
 from tests.fakes.batching import Ended
 from tests.fakes.clock import FakeClock
 
+MS = 1_000_000
 STAMPS = Stamps(10, 20, 30)
+HEADER = ImageHeader("bmp", 10, 10, 3, 8, progressive=False, orientation=1, colour="rgb")
 
 
 class FakePool:
@@ -32,20 +36,26 @@ class FakePool:
 
 
 class World:
-    def __init__(self, *, slots: int = 4, lines: int = 1, workers: int = 1) -> None:
+    def __init__(
+        self, *, slots: int = 4, lines: int = 1, workers: int = 1, memory_bytes: int = 1 << 40
+    ) -> None:
         self.clock, self.pool, self.ended = FakeClock(), FakePool(), Ended()
         self.admission = Admission(100)
-        self.stage = PreprocessStage(self.pool, workers, self.clock.call_soon)  # type: ignore[arg-type]
+        self.stage = PreprocessStage(self.pool, workers, self.clock, memory_bytes)  # type: ignore[arg-type]
         self.ready: list[Request] = []
         self.arenas = [SlotArena(slots, (2, 2, 3)) for _ in range(lines)]
         self.lines = [
             self.stage.line(name, arena, self.ready.append) for name, arena in enumerate(self.arenas)
         ]  # type: ignore[arg-type]
 
-    def enqueue(self, *payloads: object, line: int = 0) -> list[Request]:
+    def enqueue(
+        self, *payloads: object, line: int = 0, deadline_ns: int | None = None, handicap_ns: int = 0
+    ) -> list[Request]:
         requests = []
         for payload in payloads:
-            request = Request(payload, "image", Trace(0, 0), self.ended)
+            request = Request(payload, "image", Trace(0, 0), self.ended, deadline_ns)
+            request.handicap_ns = handicap_ns
+            request.header = HEADER
             self.admission.enter()
             request.admission = self.admission
             requests.append(request)
@@ -86,8 +96,9 @@ def test_no_more_images_are_in_flight_than_slots() -> None:
 
 def test_the_pool_is_not_handed_more_than_keeps_it_busy() -> None:
     world = World(slots=100)
-    world.enqueue(*range(50))
-    assert payloads(world) == list(range(8))
+    names = [f"image {number}" for number in range(50)]
+    world.enqueue(*names)
+    assert payloads(world) == names[:8]
 
 
 def test_models_take_turns() -> None:
@@ -167,3 +178,96 @@ def test_a_closed_line_takes_no_part(lines: int) -> None:
     if lines > 1:
         world.enqueue("a", line=1)
         assert payloads(world) == ["a"]
+
+
+def test_a_better_level_is_decoded_first() -> None:
+    world = World(slots=1)
+    world.enqueue("decoding", "ordinary")
+    world.enqueue("urgent", handicap_ns=-1_000_000_000)
+    world.finish()
+    world.ready[0].slot.free()  # type: ignore[union-attr]
+    world.clock.settle()
+    assert payloads(world) == ["urgent"]
+
+
+def test_an_image_whose_deadline_cannot_be_met_is_given_up_undecoded() -> None:
+    world = World(slots=1)
+    line: ImageLine = world.lines[0]
+    line.least_batch_ns = lambda: 5 * MS
+    now_ns = world.clock.now_ns()
+    world.enqueue("decoding")
+    (hopeless,) = world.enqueue("hopeless", deadline_ns=now_ns + 5 * MS - 1)
+    # What decoding takes is learned meanwhile: 20 ns for the first image.
+    (served,) = world.enqueue("served", deadline_ns=now_ns + 5 * MS + 1000)
+    world.finish()
+    world.ready[0].slot.free()  # type: ignore[union-attr]
+    world.clock.settle()
+    assert isinstance(hopeless.error, DeadlineExceededError)
+    assert payloads(world) == ["served"]
+    assert not served.done
+
+
+def test_what_decoding_takes_counts_towards_the_deadline() -> None:
+    world = World(slots=1)
+    line: ImageLine = world.lines[0]
+    line.cost.observe(HEADER, len("image"), 7 * MS)
+    now_ns = world.clock.now_ns()
+    (hopeless,) = world.enqueue("image", deadline_ns=now_ns + 7 * MS - 1)
+    assert isinstance(hopeless.error, DeadlineExceededError)
+    world.enqueue("image", deadline_ns=now_ns + 7 * MS)
+    assert payloads(world) == ["image"]
+
+
+def test_no_more_memory_is_taken_than_allowed() -> None:
+    need = working_bytes(HEADER)
+    world = World(slots=100, workers=4, memory_bytes=3 * need)
+    world.enqueue(*"abcdef")
+    assert payloads(world) == ["a", "b", "c"]
+    world.finish()
+    assert payloads(world) == ["b", "c", "d"]
+    assert world.stage.held_bytes == 3 * need
+
+
+def test_an_image_larger_than_the_memory_is_decoded_alone() -> None:
+    world = World(slots=100, workers=4, memory_bytes=1)
+    world.enqueue("a", "b")
+    assert payloads(world) == ["a"]
+    world.finish()
+    assert payloads(world) == ["b"]
+
+
+def test_models_get_workers_by_weight() -> None:
+    world = World(slots=1000, lines=2)
+    world.lines[0].weight = 3.0
+    for line in world.lines:
+        line.cost.observe(HEADER, len("line 0"), STAMPS.done_ns - STAMPS.started_ns)
+    for number in (0, 1):
+        world.enqueue(*[f"line {number}"] * 45, line=number)
+    decoded = []
+    for _ in range(40):
+        decoded.append(world.pool.jobs[0].data)
+        world.finish()
+    assert 27 <= decoded.count("line 0") <= 33
+
+
+def test_a_model_that_rested_does_not_catch_up() -> None:
+    world = World(slots=1000, lines=2)
+    world.enqueue(*["busy"] * 60, line=0)
+    for _ in range(40):
+        world.finish()
+    world.enqueue(*["late"] * 20, line=1)
+    decoded = []
+    for _ in range(20):
+        decoded.append(world.pool.jobs[0].data)
+        world.finish()
+    assert decoded.count("busy") >= 10
+
+
+def test_the_wait_for_a_worker_follows_from_what_images_cost() -> None:
+    world = World(slots=2, workers=2)
+    line: ImageLine = world.lines[0]
+    assert line.wait_ns(5) == 0
+    world.enqueue(*"abcdef")
+    line.cost.mean_ns = 4 * MS
+    assert line.wait_ns(100) == 12 * MS
+    assert line.wait_ns(3) == 6 * MS

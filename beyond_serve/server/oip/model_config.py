@@ -38,7 +38,7 @@ def model_config(model: ServedModel) -> dict[str, Any]:
         "platform": platform(info),
         "backend": info.engine,
         "version_policy": {"latest": {"num_versions": 1}},
-        "max_batch_size": info.fixed_batch or config.max_batch,
+        "max_batch_size": info.fixed_batch or model.max_batch,
         "input": [_input(spec, optional=len(inputs) > 1) for spec in inputs],
         "output": [_output(spec) for spec in listed_outputs(info)],
         "instance_group": [_instances(model)],
@@ -46,6 +46,8 @@ def model_config(model: ServedModel) -> dict[str, Any]:
             "preferred_batch_size": [],
             "max_queue_delay_microseconds": config.max_delay_us,
             "preserve_ordering": False,
+            "priority_levels": config.priority_levels,
+            "default_priority_level": config.levels.default,
             "default_queue_policy": {
                 "timeout_action": "REJECT",
                 "default_timeout_microseconds": round(config.timeout_ms * 1000),

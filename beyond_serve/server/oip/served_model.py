@@ -40,6 +40,9 @@ class ServedModel(Protocol):
     @property
     def capacity(self) -> int: ...
 
+    @property
+    def max_batch(self) -> int: ...
+
     def submit_images(
         self,
         images: Sequence[bytes],

@@ -36,6 +36,7 @@ class FakeModel:
 
     version = "1"
     capacity = 16
+    max_batch = 32
     labels = ("zero", "one", "two")
 
     def __init__(self, name="digits", info=INFO):

@@ -63,6 +63,7 @@ class FakeModel:
         self.labels = labels
         self.ready = True
         self.capacity = 16
+        self.max_batch = 8
         self.answers_at_once = answers_at_once
         self.submitted: list[Submitted] = []
         self.replied: list[Call] = []
