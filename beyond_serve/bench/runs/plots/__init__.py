@@ -1,0 +1,1 @@
+"""Building blocks that experiments draw their figures from."""
