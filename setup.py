@@ -1,8 +1,8 @@
 """Builds the native preprocessing core; everything else about the package stands in pyproject.toml.
 
-The core links libjpeg-turbo statically, from the sources in third_party/. Needs a C++17 compiler, cmake and,
-on x86-64, nasm. Where one of them is missing the package installs without the core, and the library decoders
-serve.
+The core links libjpeg-turbo, libpng, zlib-ng and libwebp statically, from the sources in third_party/. Needs a
+C++17 compiler, cmake and, on x86-64, nasm. Where one of them is missing the package installs without the core,
+and the library decoders serve.
 
 BEYOND_JPEG_SOURCE names an unpacked libjpeg-turbo to use instead. BEYOND_NATIVE=require makes a failed build
 an error, BEYOND_NATIVE=skip leaves the core out. BEYOND_NATIVE_FLAGS are added for compiler and linker.
@@ -22,19 +22,18 @@ from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).parent.resolve()
 SOURCES = Path("beyond_serve/preprocess/native")
-JPEG_VERSION = "3.1.2"
-JPEG_ARCHIVE = ROOT / "third_party" / f"libjpeg-turbo-{JPEG_VERSION}.tar.xz"
+THIRD_PARTY = ROOT / "third_party"
+JPEG = "libjpeg-turbo-3.1.2"
+PNG_AND_WEBP = {"ZLIB_NG": "zlib-ng-2.3.3", "LIBPNG": "libpng-1.6.58", "LIBWEBP": "libwebp-1.6.0"}
+"""Sources that third_party/CMakeLists.txt builds, by the names of its options."""
 MODE = os.environ.get("BEYOND_NATIVE", "auto")
 
 
-def jpeg_source(into: Path) -> Path:
-    """Directory of libjpeg-turbo's sources: given, or unpacked now or earlier."""
-    given = os.environ.get("BEYOND_JPEG_SOURCE")
-    if given:
-        return Path(given)
-    target = into / f"libjpeg-turbo-{JPEG_VERSION}"
-    if not (target / "CMakeLists.txt").exists():
-        with tarfile.open(JPEG_ARCHIVE) as packed:
+def unpacked(name: str, into: Path) -> Path:
+    """Directory of a library's sources, unpacked now or earlier."""
+    target = into / name
+    if not target.exists():
+        with tarfile.open(THIRD_PARTY / f"{name}.tar.xz") as packed:
             # The archive is our own; Python 3.11.2, Debian 12's, does not know filters yet.
             packed.extractall(into, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))  # noqa: S202
     return target
@@ -61,10 +60,25 @@ def build_jpeg(source: Path, build: Path) -> Path:
         "REQUIRE_SIMD": simd,
         "WITH_SIMD": simd,
     }
+    make(source, build, options, "jpeg-static")
+    return archive
+
+
+def build_png_and_webp(sources: dict[str, Path], build: Path) -> list[Path]:
+    """Static libraries in the order to link them; those already built are used again."""
+    archives = [build / "libpng.a", build / "libwebp.a", build / "zlib" / "libz.a"]
+    if not all(archive.exists() for archive in archives):
+        options = {name: str(source) for name, source in sources.items()}
+        options["CMAKE_BUILD_TYPE"] = "Release"
+        options["CMAKE_C_FLAGS"] = os.environ.get("BEYOND_NATIVE_FLAGS", "") + " -fvisibility=hidden"
+        make(THIRD_PARTY, build, options, "all")
+    return archives
+
+
+def make(source: Path, build: Path, options: dict[str, str], target: str) -> None:
     flags = [f"-D{name}={value}" for name, value in options.items()]
     run_cmake("-S", str(source), "-B", str(build), *flags)
-    run_cmake("--build", str(build), "--target", "jpeg-static", "-j", str(os.cpu_count() or 1))
-    return archive
+    run_cmake("--build", str(build), "--target", target, "-j", str(os.cpu_count() or 1))
 
 
 class BuildNative(build_ext):
@@ -74,10 +88,15 @@ class BuildNative(build_ext):
         try:
             cache = ROOT / "build"
             cache.mkdir(exist_ok=True)
-            source = jpeg_source(cache)
-            build = cache / f"libjpeg-turbo-{JPEG_VERSION}-{platform.machine()}"
-            ext.extra_objects = [str(build_jpeg(source, build))]
-            ext.include_dirs = [str(source / "src"), str(build)]
+            jpeg = Path(os.environ.get("BEYOND_JPEG_SOURCE") or unpacked(JPEG, cache))
+            jpeg_build = cache / f"{JPEG}-{platform.machine()}"
+            others = {option: unpacked(name, cache) for option, name in PNG_AND_WEBP.items()}
+            build = cache / "-".join(["png-webp", *PNG_AND_WEBP.values(), platform.machine()])
+            archives = [build_jpeg(jpeg, jpeg_build), *build_png_and_webp(others, build)]
+            ext.extra_objects = [str(archive) for archive in archives]
+            ext.depends += ext.extra_objects
+            includes = [jpeg / "src", jpeg_build, others["LIBPNG"], build / "png", build / "zlib", others["LIBWEBP"]]
+            ext.include_dirs = [str(include) for include in includes]
             super().build_extension(ext)
         except Exception as error:
             if MODE == "require":

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from beyond_serve.preprocess import native
 from beyond_serve.preprocess.decoders import decode_image, decode_jpeg
+from beyond_serve.preprocess.geometry import Geometry, geometry
 from beyond_serve.preprocess.header import ImageHeader
 from beyond_serve.preprocess.native import NativeParams
-from beyond_serve.preprocess.native_path import NativeJpegPath
+from beyond_serve.preprocess.native_path import NativePath
 from beyond_serve.preprocess.native_plan import native_params
-from beyond_serve.preprocess.plan import Fidelity, Geometry, Interpolation, PreprocessPlan, geometry
+from beyond_serve.preprocess.plan import Fidelity, Interpolation, PreprocessPlan
 from beyond_serve.preprocess.resample import resample_exact
 from beyond_serve.preprocess.resample_fast import resample_fast
 
@@ -42,9 +43,9 @@ class HostPreprocessor:
     Args:
         plan: what to make.
         fidelity: "exact" is Pillow's pixels within one level; "fast" scales JPEGs while decoding and
-            resizes with OpenCV.
-        tolerate_corrupt: take what there is of a truncated or corrupt JPEG. Off, such an image is an
-            ImageDecodeError. Other formats are never tolerated.
+            resizes with OpenCV. PNG and WebP, which have no scales, are exact in the native core.
+        tolerate_corrupt: take what there is of a truncated or corrupt JPEG and, with the native core, of a
+            PNG or WebP. Off, such an image is an ImageDecodeError. Other formats are never tolerated.
     """
 
     def __init__(
@@ -56,10 +57,11 @@ class HostPreprocessor:
         self._tolerate_corrupt = tolerate_corrupt
         self._jpeg = jpeg_path(plan.interpolation, fidelity, tolerate_corrupt)
         self._other: ImagePath = PillowPath(plan.interpolation, None if fidelity == "exact" else 2.0)
+        self._by_rows = by_rows_path(plan.interpolation, fidelity, tolerate_corrupt, self._other)
 
     def native_params(self, header: ImageHeader) -> NativeParams | None:
         """The image in the native core's numbers, for `NativePool`; None where `run` must do it."""
-        if header.format != "jpeg" or header.channels == 4:
+        if not in_native_core(header):
             return None
         shape = geometry(self.plan, header.width, header.height, header.orientation)
         return native_params(
@@ -79,16 +81,33 @@ class HostPreprocessor:
         if out.shape != self._shape or out.dtype != np.uint8:
             raise ValueError(f"out is {out.dtype}{out.shape}, the plan makes uint8{self._shape}")
         shape = geometry(self.plan, header.width, header.height, header.orientation)
-        # CMYK's conversion is Pillow's, so its decoding is too.
-        path = self._jpeg if header.format == "jpeg" and header.channels != 4 else self._other
+        path = self._other
+        if in_native_core(header):
+            path = self._jpeg if header.format == "jpeg" else self._by_rows
         return path(data, header, shape, out)
+
+
+def in_native_core(header: ImageHeader) -> bool:
+    """Whether the native core knows this kind of file. Pillow converts CMYK, so it decodes it too."""
+    if header.format == "jpeg":
+        return header.channels != 4
+    return header.format in ("png", "webp") and not (header.progressive or header.animated)
 
 
 def jpeg_path(interpolation: Interpolation, fidelity: Fidelity, tolerate_corrupt: bool) -> ImagePath:
     """How grey and three-component JPEGs go: by the native core where it was built."""
     library = library_jpeg_path(interpolation, fidelity, tolerate_corrupt)
     if native.available():
-        return NativeJpegPath(interpolation, fidelity, tolerate_corrupt, library)
+        return NativePath(interpolation, fidelity, tolerate_corrupt, library)
+    return library
+
+
+def by_rows_path(
+    interpolation: Interpolation, fidelity: Fidelity, tolerate_corrupt: bool, library: ImagePath
+) -> ImagePath:
+    """How PNG and WebP go, whose rows come in order: by the native core, which stops after the last one wanted."""
+    if native.available():
+        return NativePath(interpolation, fidelity, tolerate_corrupt, library)
     return library
 
 

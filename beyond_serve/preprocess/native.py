@@ -1,4 +1,4 @@
-"""The native JPEG core: decode of a region, resize and placement in one call, without the GIL.
+"""The native core for JPEG, PNG and WebP: decode of a region, resize and placement in one call, without the GIL.
 
 Present where the package's build found its tools (`available()`); the library decoders serve otherwise.
 """
@@ -38,7 +38,8 @@ class NativeFilter(IntEnum):
 
 class NativeFlag(IntFlag):
     """FANCY_UPSAMPLING: interpolate chroma as libjpeg and Pillow do; off, it is replicated, which is faster.
-    TOLERATE_CORRUPT: take what there is of a damaged image.
+        JPEG alone: a WebP's chroma is always interpolated.
+    TOLERATE_CORRUPT: take what there is of a damaged image. A PNG or WebP is black below the damage.
     PLANAR: the output is [3, H, W] instead of [H, W, 3].
     VERTICAL_FIRST: order of the two resize passes, which shows in the rounding between them.
     LIBRARY_ENTROPY, PORTABLE: entropy decoding by libjpeg alone, resizing without SIMD: to compare with.
@@ -76,7 +77,8 @@ class NativeParams(NamedTuple):
         filter: NativeFilter.
         orientation: EXIF, 1 to 8.
         min_ratio: scale in the frequency domain (1/2, 1/4, 1/8) as far as the scaled box keeps at least
-            this many pixels per output pixel on each axis; 0 never scales.
+            this many pixels per output pixel on each axis; 0 never scales. JPEG alone; other formats have
+            no scales and are always decoded as they are.
         flags: NativeFlag.
     """
 
@@ -104,11 +106,12 @@ class NativeOutcome(NamedTuple):
         message: what was wrong; None when OK.
         byte: position in the file where the decoder stood when it failed, -1 if unknown.
         row: next row of the scaled image at that time, -1 before the first.
-        warnings: of libjpeg; more than 0 only with TOLERATE_CORRUPT, or 1 on a CORRUPT image.
+        warnings: of damage; more than 0 only with TOLERATE_CORRUPT, or 1 on a CORRUPT JPEG.
         scale: eighths of the size decoded at.
         start_ns, end_ns: time.monotonic_ns() of the decode.
         decode_ns, resize_ns: time spent in each; the two interleave row by row.
         paused_ns: time in which the pool's thread did shorter images meanwhile.
+        format: "JPEG", "PNG" or "WebP", by the file's first bytes.
     """
 
     status: int
@@ -122,6 +125,7 @@ class NativeOutcome(NamedTuple):
     decode_ns: int
     resize_ns: int
     paused_ns: int
+    format: str = "JPEG"
 
     def error(self) -> BeyondError | None:
         """The failure in the package's terms; None when OK."""
@@ -133,12 +137,12 @@ class NativeOutcome(NamedTuple):
             return ShuttingDownError("the image was not decoded before the pool closed")
         if self.status == NativeStatus.TRUNCATED:
             return ImageDecodeError(
-                f"the JPEG is truncated: it ends at byte {self.byte}, "
+                f"the {self.format} is truncated: it ends at byte {self.byte}, "
                 f"before its row {max(self.row, 0)} is complete",
                 "send the complete file",
             )
         kind = _ERRORS.get(self.status, ImageDecodeError)
-        return kind(f"the JPEG cannot be decoded: {self.message}{where}")
+        return kind(f"the {self.format} cannot be decoded: {self.message}{where}")
 
 
 _ERRORS: dict[int, type[BeyondError]] = {
@@ -171,14 +175,21 @@ def simd() -> str:
 def decode(
     data: bytes | bytearray | memoryview, params: NativeParams, out: NDArray[np.uint8] | memoryview
 ) -> NativeOutcome:
-    """Decode one JPEG into `out`: uint8, C-contiguous, writable, exactly the output's size.
+    """Decode one JPEG, PNG or WebP into `out`: uint8, C-contiguous, writable, exactly the output's size.
 
-    The GIL is released throughout. Bytes after the region's last row are not read. On failure the content
-    of `out` is undefined; nothing outside it is ever written.
+    The GIL is released throughout. What follows the region's last row is not decoded, and not judged: a file
+    that is cut or damaged there is as good as a whole one. (Decoders read a few kilobytes ahead: 8 kB of a
+    PNG, a row or two of macroblocks of a WebP.) On failure the content of `out` is undefined; nothing outside
+    it is ever written.
+
+    PNG and WebP: every PNG colour type and depth, as Pillow reads it; alpha and transparency are dropped, 16
+    bits keep their high byte.
 
     Raises:
-        ImageDecodeError: corrupt (libjpeg warnings count, unless tolerated), or the box is not in the image.
-        UnsupportedImageError: four components, lossless, 12-bit: for another decoder.
+        ImageDecodeError: corrupt (libjpeg warnings and wrong checksums count, unless tolerated), or the box is
+            not in the image.
+        UnsupportedImageError: for another decoder: JPEGs with four components, lossless or 12-bit, interlaced
+            PNGs, animations.
         PayloadTooLargeError: more pixels or memory than the core allows itself.
         ValueError: params or `out` that no image could satisfy.
     """

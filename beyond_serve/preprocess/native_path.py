@@ -1,4 +1,4 @@
-"""The native core as one way from JPEG bytes to the output, with another way for what it leaves alone."""
+"""The native core as one way from encoded bytes to the output, with another way for what it leaves alone."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beyond_serve.errors import UnsupportedImageError
+from beyond_serve.preprocess.geometry import Geometry
 from beyond_serve.preprocess.header import ImageHeader
 from beyond_serve.preprocess.native import decode
 from beyond_serve.preprocess.native_plan import native_params
-from beyond_serve.preprocess.plan import Fidelity, Geometry, Interpolation
+from beyond_serve.preprocess.plan import Fidelity, Interpolation
 
 if TYPE_CHECKING:
     from beyond_serve.preprocess.host import ImagePath
 
 
 @dataclass(frozen=True, slots=True)
-class NativeJpegPath:
+class NativePath:
     """Decode, resize and placement in one native call; `otherwise` for plans and files the core does not do.
 
     What it returns as the border between decoding and transforming is where the border would lie: the two

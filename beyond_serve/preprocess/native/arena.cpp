@@ -1,6 +1,8 @@
 #include "arena.h"
 
+#include <algorithm>
 #include <cstdlib>
+#include <iterator>
 
 #include "libjpeg.h"
 
@@ -65,6 +67,14 @@ void* Arena::allocate(size_t bytes) {
   }
   used_ += rounded;
   return place;
+}
+
+void Arena::release(void* place) {
+  if (!kSeparate || !place) return;
+  const auto found = std::find(overflow_.rbegin(), overflow_.rend(), place);
+  if (found == overflow_.rend()) std::abort();
+  std::free(place);
+  overflow_.erase(std::next(found).base());
 }
 
 }  // namespace beyond

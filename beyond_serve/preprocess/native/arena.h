@@ -1,6 +1,6 @@
-// Memory for libjpeg: one growing block per worker, reused by every image, so that a steady stream allocates
+// Memory for the decoders: one growing block per worker, reused by every image, so that a steady stream allocates
 // nothing. libjpeg asks for it through the symbols of its memory back end, which arena.cpp defines in place
-// of jmemnobs.c.
+// of jmemnobs.c, libpng through its own hooks, libwebp as webp_memory.h says.
 #pragma once
 
 #include <cstddef>
@@ -19,6 +19,9 @@ class Arena {
   void reset();
   // Aligned to 64 bytes; nullptr beyond the limit or when the system has no more.
   void* allocate(size_t bytes);
+  // For decoders that give back in between: nothing happens until reset(), but under the address sanitizer, where
+  // use after this shows.
+  void release(void* place);
   size_t used() const { return used_; }
   size_t limit() const { return limit_; }
 

@@ -73,10 +73,10 @@ PyObject* outcome_tuple(const Outcome& o) {
     Py_INCREF(Py_None);
     message = Py_None;
   }
-  return Py_BuildValue("(iNLLiiLLLLL)", static_cast<int>(o.status), message, static_cast<long long>(o.byte_position),
+  return Py_BuildValue("(iNLLiiLLLLLs)", static_cast<int>(o.status), message, static_cast<long long>(o.byte_position),
                        static_cast<long long>(o.row), o.warnings, o.scale_num, static_cast<long long>(o.start_ns),
                        static_cast<long long>(o.end_ns), static_cast<long long>(o.decode_ns),
-                       static_cast<long long>(o.resize_ns), static_cast<long long>(o.paused_ns));
+                       static_cast<long long>(o.resize_ns), static_cast<long long>(o.paused_ns), o.format);
 }
 
 }  // namespace beyond

@@ -19,7 +19,7 @@ bool view_data(PyObject* object, Py_buffer& view);
 bool view_slot(PyObject* object, const Params& params, Py_buffer& view);
 
 // (status, message or None, byte, row, warnings, scale_num, start_ns, end_ns, decode_ns, resize_ns,
-// paused_ns)
+// paused_ns, format)
 PyObject* outcome_tuple(const Outcome& outcome);
 
 }  // namespace beyond

@@ -7,6 +7,7 @@
 #include "entropy.h"
 #include "frame.h"
 #include "libjpeg.h"
+#include "region.h"
 #include "stream.h"
 
 namespace beyond {

@@ -1,7 +1,7 @@
 // beyond_serve.preprocess._native: the thin Python face of the core, in the stable ABI of Python 3.11.
 #include "arguments.h"
 #include "baseline.h"
-#include "jpeg.h"
+#include "image.h"
 #include "pool_type.h"
 #include "resample.h"
 
@@ -25,8 +25,8 @@ PyObject* decode(PyObject*, PyObject* args) {
   }
   Outcome outcome;
   Py_BEGIN_ALLOW_THREADS;
-  decode_jpeg(static_cast<const uint8_t*>(data.buf), static_cast<size_t>(data.len), params,
-              static_cast<uint8_t*>(slot.buf), thread_scratch(), outcome, nullptr);
+  decode_image(static_cast<const uint8_t*>(data.buf), static_cast<size_t>(data.len), params,
+               static_cast<uint8_t*>(slot.buf), thread_scratch(), outcome, nullptr);
   Py_END_ALLOW_THREADS;
   PyBuffer_Release(&slot);
   PyBuffer_Release(&data);
@@ -62,7 +62,7 @@ PyObject* region_ns(PyObject*, PyObject* args) {
 PyMethodDef kMethods[] = {
     {"decode", decode, METH_VARARGS,
      "decode(data, params, slot) -> (status, message, byte, row, warnings, scale_num, start_ns, end_ns, decode_ns, "
-     "resize_ns, paused_ns). The GIL is released while it runs."},
+     "resize_ns, paused_ns, format). The GIL is released while it runs."},
     {"entropy_ns", entropy_ns, METH_O, "entropy_ns(data) -> time of entropy decoding alone, -1 on error."},
     {"region_ns", region_ns, METH_VARARGS,
      "region_ns(data, params) -> time of libjpeg-turbo's decode of the region alone, -1 on error."},
@@ -79,7 +79,7 @@ PyModuleDef_Slot kSlots[] = {
     {0, nullptr},
 };
 
-PyModuleDef kModule = {PyModuleDef_HEAD_INIT, "_native", "JPEG to model input in one call.", 0, kMethods, kSlots,
+PyModuleDef kModule = {PyModuleDef_HEAD_INIT, "_native", "Encoded image to model input in one call.", 0, kMethods, kSlots,
                        nullptr,               nullptr,   nullptr};
 
 }  // namespace

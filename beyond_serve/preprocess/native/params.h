@@ -11,7 +11,7 @@ constexpr int kFilters = 5;
 
 enum Flags : unsigned {
   kFancyUpsampling = 1u,  // libjpeg's default chroma interpolation; without it chroma is replicated
-  kTolerateCorrupt = 2u,  // libjpeg warnings do not fail the image
+  kTolerateCorrupt = 2u,  // damage does not fail the image
   kPlanar = 4u,           // output is CHW instead of HWC
   kVerticalFirst = 8u,    // order of the two passes; it shows in the rounding between them
   kLibraryEntropy = 16u,  // entropy decoding by libjpeg alone, to compare with
@@ -58,6 +58,7 @@ struct Outcome {
   int64_t byte_position = -1;  // where in the file the decoder stood when it failed
   int64_t row = -1;            // next row of the (scaled) image when it failed
   int warnings = 0;
+  const char* format = "JPEG";  // a literal
   int scale_num = 8;  // DCT scale used, in eighths
   int64_t start_ns = 0, end_ns = 0;
   int64_t decode_ns = 0, resize_ns = 0;

@@ -6,9 +6,9 @@
 #include <algorithm>
 #include <limits>
 
-#include "frame.h"
+#include "cost.h"
+#include "image.h"
 #include "interlude.h"
-#include "jpeg.h"
 
 namespace beyond {
 namespace {
@@ -36,17 +36,6 @@ class SignalsBlocked {
 
 }  // namespace
 
-int64_t predicted_cost(const uint8_t* data, size_t size, const Params& params) {
-  // Measured on one core of a 2023 server: bytes cost entropy decoding, pixels the rest.
-  constexpr int64_t kPerByte = 9, kPerPixel = 1, kProgressive = 2;
-  const int64_t bytes = static_cast<int64_t>(size) * kPerByte;
-  Frame frame;
-  if (!read_frame(data, size, frame)) return 0;  // fails at once
-  const double area = (params.x1 - params.x0) * (params.y1 - params.y0);
-  const int64_t pixels = area > 0 && area < 1e10 ? static_cast<int64_t>(area) : 0;
-  return (bytes + pixels * kPerPixel) * (frame.progressive() ? kProgressive : 1);
-}
-
 // One thread's memory, and what lets shorter jobs interrupt a longer one on it: one level deep.
 class Pool::Worker : public Interlude {
  public:
@@ -55,7 +44,7 @@ class Pool::Worker : public Interlude {
   void run() {
     while (Job* job = pool_.next()) {
       current_key_ = job->key;
-      decode_jpeg(job->data, job->size, job->params, job->out, main_, job->outcome, this);
+      decode_image(job->data, job->size, job->params, job->out, main_, job->outcome, this);
       pool_.finish(job);
     }
   }
@@ -64,7 +53,7 @@ class Pool::Worker : public Interlude {
     if (pool_.front_key_.load(std::memory_order_relaxed) >= current_key_) return 0;
     const int64_t start = monotonic_ns();
     while (Job* job = pool_.next_before(current_key_)) {
-      decode_jpeg(job->data, job->size, job->params, job->out, nested_, job->outcome, nullptr);
+      decode_image(job->data, job->size, job->params, job->out, nested_, job->outcome, nullptr);
       pool_.finish(job);
     }
     return monotonic_ns() - start;

@@ -27,9 +27,6 @@ struct Job {
   void* attached = nullptr;  // the submitter's
 };
 
-// Nanoseconds, from header and size alone; right within a factor of two or so, which is what ordering needs.
-int64_t predicted_cost(const uint8_t* data, size_t size, const Params& params);
-
 class Pool {
  public:
   // Throws std::system_error when threads or descriptors run out.

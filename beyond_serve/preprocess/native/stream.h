@@ -1,11 +1,8 @@
-// Decoded rows go straight into the horizontal pass and, as soon as enough are there, into the vertical one.
+// A JPEG's rows, from libjpeg into the resize.
 #pragma once
-
-#include <cstddef>
 
 #include "libjpeg.h"
 #include "params.h"
-#include "region.h"
 #include "scratch.h"
 
 namespace beyond {

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
+from beyond_serve.preprocess.geometry import geometry
 from beyond_serve.preprocess.native import NativeFilter, NativeFlag, NativeParams, available, decode
 from beyond_serve.preprocess.native_plan import FILTERS, native_params
-from beyond_serve.preprocess.plan import Interpolation, PreprocessPlan, Resize, geometry
+from beyond_serve.preprocess.plan import Interpolation, PreprocessPlan, Resize
 from tests.preprocess.native.jpegs import encode, picture, pixels
 
 pytestmark = pytest.mark.skipif(not available(), reason="the native core is not built here")

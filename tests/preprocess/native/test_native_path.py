@@ -9,11 +9,12 @@ import pytest
 from PIL import Image
 
 from beyond_serve.errors import ImageDecodeError
+from beyond_serve.preprocess.geometry import Geometry, geometry
 from beyond_serve.preprocess.header import ImageHeader, read_header
 from beyond_serve.preprocess.host import jpeg_path, library_jpeg_path
 from beyond_serve.preprocess.native import available
-from beyond_serve.preprocess.native_path import NativeJpegPath
-from beyond_serve.preprocess.plan import Geometry, Interpolation, PreprocessPlan, Resize, geometry
+from beyond_serve.preprocess.native_path import NativePath
+from beyond_serve.preprocess.plan import Interpolation, PreprocessPlan, Resize
 from tests.preprocess.native.jpegs import encode, picture
 
 pytestmark = pytest.mark.skipif(not available(), reason="the native core is not built here")
@@ -33,8 +34,8 @@ class Elsewhere:
         return 7
 
 
-def native(plan: PreprocessPlan, otherwise: Elsewhere) -> NativeJpegPath:
-    return NativeJpegPath(plan.interpolation, "exact", tolerate_corrupt=False, otherwise=otherwise)
+def native(plan: PreprocessPlan, otherwise: Elsewhere) -> NativePath:
+    return NativePath(plan.interpolation, "exact", tolerate_corrupt=False, otherwise=otherwise)
 
 
 @pytest.mark.parametrize("plan", [PLAN, SQUASH])
