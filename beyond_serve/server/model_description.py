@@ -8,11 +8,15 @@ from pathlib import Path
 from rich.table import Table
 
 from beyond_serve.demo.location import demo_model
+from beyond_serve.engines import onnx_file
 from beyond_serve.engines.describe import ModelDescription, describe_model
 from beyond_serve.engines.protocol import TensorSpec
+from beyond_serve.errors import ModelLoadError
 from beyond_serve.preprocess.labels import load_labels
 from beyond_serve.preprocess.plan import PreprocessPlan
 from beyond_serve.preprocess.presets import load_plan
+from beyond_serve.zoo.card import properties_of
+from beyond_serve.zoo.cost import count
 
 _LABELS_SHOWN = 10
 
@@ -25,6 +29,8 @@ def description_table(source: str) -> Table:
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in (*_model_rows(description), *_image_rows(description), *_label_rows(description)):
+        table.add_row(name, value)
+    for name, value in _cost_rows(description):
         table.add_row(name, value)
     return table
 
@@ -70,6 +76,34 @@ def _label_rows(description: ModelDescription) -> Iterator[tuple[str, str]]:
         return
     more = ", …" if len(labels) > _LABELS_SHOWN else ""
     yield "labels", f"{len(labels)}: {', '.join(labels[:_LABELS_SHOWN])}{more}"
+
+
+def _cost_rows(description: ModelDescription) -> Iterator[tuple[str, str]]:
+    """Counted from the graph as it is now, so that it cannot be another file's."""
+    path = _file_of(description)
+    if path is None or description.format != "onnx":
+        return
+    proto = onnx_file.load_proto(path)
+    plan, _ = load_plan(path, description.image_size)
+    height, width, _ = plan.output_shape
+    try:
+        cost = count(proto, (height, width))
+    except ModelLoadError as error:
+        yield "cost", f"not known: {error.message}"
+    else:
+        size = f"{width}x{height}"
+        yield "cost", f"{cost.gmacs:.4g} GMACs ({cost.gflops:.4g} GFLOPs) for an image of {size}"
+        yield "weights", f"{cost.weights / 1e6:.4g} M numbers"
+    known = properties_of(proto)
+    if known:
+        built = f"{known['architecture']} of {known['library']} {known['library_version']}"
+        parameters = int(known["parameters"]) / 1e6
+        yield (
+            "exported",
+            f"{built}, {parameters:.4g} M parameters, {known['weights']} weights ({known['origin']})",
+        )
+    if "warning" in known:
+        yield "WARNING", known["warning"]
 
 
 def _file_of(description: ModelDescription) -> Path | None:
