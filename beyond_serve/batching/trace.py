@@ -65,6 +65,7 @@ class Trace:
         "decoded",
         "received",
         "replied",
+        "rung",
         "started",
         "timing",
         "transformed",
@@ -79,6 +80,8 @@ class Trace:
         self.transformed = 0
         self.timing: BatchTiming | None = None
         self.replied = 0
+        # Which plan of a ladder served it; empty without a ladder.
+        self.rung = ""
 
     def borders(self, end: int | None = None) -> tuple[int, ...]:
         """The 12 borders of the 11 stages; one that was not reached equals the one before it.
@@ -116,7 +119,7 @@ class Trace:
         stages = self.stages_ns(end)
         total = self.total_ns(end)
         batch = self.timing or _NO_BATCH
-        return {
+        trace: dict[str, object] = {
             "total_us": total / 1000,
             "stages_us": {name: ns / 1000 for name, ns in zip(STAGES, stages, strict=True)},
             "residual_us": (total - sum(stages)) / 1000,
@@ -124,6 +127,9 @@ class Trace:
             "instance": batch.instance,
             "simulated": batch.simulated,
         }
+        if self.rung:
+            trace["rung"] = self.rung
+        return trace
 
 
 _NO_BATCH = BatchTiming()

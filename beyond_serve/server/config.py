@@ -12,6 +12,7 @@ from typing import Any, cast
 from beyond_serve.batching import Levels
 from beyond_serve.errors import ConfigError
 from beyond_serve.preprocess.plan import Fidelity
+from beyond_serve.server.ladder_rungs import parse_ladder
 from beyond_serve.server.options import OPTIONS, Option
 
 _BY_NAME = {option.name: option for option in OPTIONS}
@@ -39,6 +40,8 @@ class ModelConfig:
     weight: float = 1.0
     timeout_ms: float = 0.0
     fidelity: Fidelity = "exact"
+    ladder: str = ""
+    ladder_wait_ms: float = 50.0
     decode: str = "auto"
     tolerate_corrupt: bool = False
     max_pixels: int = 50_000_000
@@ -217,6 +220,7 @@ def _model(name: str, source: str, values: Mapping[str, Any]) -> ModelConfig:
         raise ConfigError(f"'{name}' cannot be a model's name", "use letters, digits, '.', '_' and '-'")
     config = ModelConfig(name, source, **{o.field: values[o.name] for o in OPTIONS if o.scope == "model"})
     config.levels  # noqa: B018 - checked once, at the start
+    parse_ladder(config.ladder)
     return config
 
 
@@ -227,6 +231,13 @@ def _check_models(configs: list[ModelConfig]) -> None:
     for name in names:
         if names.count(name) > 1:
             raise ConfigError(f"two models are named '{name}'", "name them: --model NAME=PATH")
+    for config in configs:
+        for rung in parse_ladder(config.ladder):
+            if rung.model and (rung.model not in names or rung.model == config.name):
+                raise ConfigError(
+                    f"the ladder of '{config.name}' names '{rung.model}', which is no other model here",
+                    f"models: {', '.join(names)}",
+                )
 
 
 def _address(option: str, text: str) -> Address | None:

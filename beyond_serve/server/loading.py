@@ -23,13 +23,15 @@ from beyond_serve.engines.slots import SlotArena
 from beyond_serve.errors import BeyondError, ModelLoadError
 from beyond_serve.preprocess.host import HostPreprocessor
 from beyond_serve.preprocess.labels import load_labels
-from beyond_serve.preprocess.plan import PreprocessPlan
+from beyond_serve.preprocess.plan import Fidelity, PreprocessPlan
 from beyond_serve.preprocess.presets import load_plan
 from beyond_serve.server.batch_policy import asked_max_batch, largest_batch, make_policy
 from beyond_serve.server.config import ModelConfig
 from beyond_serve.server.devices import Devices
+from beyond_serve.server.fidelity_ladder import FidelityLadder
+from beyond_serve.server.ladder_rungs import parse_ladder
 from beyond_serve.server.model import Model
-from beyond_serve.server.stage import PreprocessStage
+from beyond_serve.server.stage import ImageLine, PreprocessStage
 
 T = TypeVar("T")
 
@@ -43,6 +45,7 @@ class Shared:
     stage: PreprocessStage
     decode_workers: int
     devices: Devices
+    find_model: Callable[[str], Model | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,10 @@ def _model(config: ModelConfig, source: Source, info: EngineInfo, shared: Shared
     if share is not None:
         batcher.share_device(share, config.weight)
     plan = source.plan if info.image_shape is not None else None
+    if config.ladder and plan is None:
+        raise ModelLoadError(
+            f"'{config.name}' is not preprocessed here, so it has no ladder", "leave --ladder out for it"
+        )
     model = Model(
         config,
         info,
@@ -179,7 +186,27 @@ def _connect(model: Model, batcher: Batcher, arena: SlotArena, shared: Shared) -
         weight=model.config.weight,
         by_deadline=make_policy(model.config).by_deadline,
     )
+    if model.config.ladder:
+        model.ladder = _ladder(model, model.line, shared)
     model.line.least_batch_ns = lambda: batcher.cost.latency_ns(1)
+
+
+def _ladder(model: Model, line: ImageLine, shared: Shared) -> FidelityLadder:
+    config, plan = model.config, model.plan
+    assert plan is not None
+    rungs = parse_ladder(config.ladder)
+    fidelities: tuple[Fidelity, ...] = ("exact", "fast")
+    preprocessors: dict[str, HostPreprocessor] = {
+        fidelity: HostPreprocessor(plan, fidelity, tolerate_corrupt=config.tolerate_corrupt)
+        for fidelity in fidelities
+    }
+
+    def other(name: str) -> Model | None:
+        found = shared.find_model(name)
+        return found if found is not None and found.info.outputs == model.info.outputs else None
+
+    bound_ns = round(config.ladder_wait_ms * 1e6)
+    return FidelityLadder(rungs, line, preprocessors, shared.clock, bound_ns, model.expected_wait_ns, other)
 
 
 def _group(

@@ -7,7 +7,7 @@ hundreds of them at once into the histograms, when the list is long or when some
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 import numpy as np
@@ -85,6 +85,15 @@ class ModelGauges(Protocol):
     @property
     def slots_free(self) -> int: ...
 
+    @property
+    def queued_bytes(self) -> int: ...
+
+    @property
+    def rung(self) -> int: ...
+
+    @property
+    def served_by_rung(self) -> Mapping[str, int]: ...
+
 
 class ModelMetrics:
     """What is counted for one model. Owned by the event loop."""
@@ -146,13 +155,18 @@ class Metrics:
             "Images whose client left, by how far they had come.",
             labels=["model", "stage"],
         )
+        rungs = CounterMetricFamily(
+            "beyond_rung_images", "Images by the ladder's plan that took them.", labels=["model", "rung"]
+        )
         for model in self.models.values():
+            for rung, count in model.gauges.served_by_rung.items():
+                rungs.add_metric([model.name, rung], count)
             answered.add_metric([model.name], model.succeeded)
             for reason, count in model.failures.items():
                 failed.add_metric([model.name, reason], count)
             for stage, count in model.cancelled.items():
                 cancelled.add_metric([model.name, stage], count)
-        yield from (answered, failed, cancelled)
+        yield from (answered, failed, cancelled, rungs)
 
     def _batches(self) -> Iterator[Family]:
         sizes = HistogramMetricFamily("beyond_batch_size", "Images per batch.", labels=["model"])
@@ -173,6 +187,12 @@ class Metrics:
             ),
             "capacity": GaugeMetricFamily(
                 "beyond_queue_capacity", "Most images that may wait.", labels=["model"]
+            ),
+            "queued_bytes": GaugeMetricFamily(
+                "beyond_queue_bytes", "Encoded bytes and tensors that wait.", labels=["model"]
+            ),
+            "rung": GaugeMetricFamily(
+                "beyond_ladder_rung", "The ladder's plan for the next image; 0 is the best.", labels=["model"]
             ),
             "instances_alive": GaugeMetricFamily(
                 "beyond_instances_alive", "Instances that take batches.", labels=["model"]

@@ -19,6 +19,8 @@ from beyond_serve.preprocess.plan import PreprocessPlan
 from beyond_serve.server.call import Call
 from beyond_serve.server.config import ModelConfig
 from beyond_serve.server.entrance import Entrance
+from beyond_serve.server.fidelity_ladder import FidelityLadder
+from beyond_serve.server.gauges import Gauges
 from beyond_serve.server.metrics import ModelMetrics
 from beyond_serve.server.oip.statistics import ModelStatistics
 from beyond_serve.server.sinks import CallSink, TraceSink
@@ -52,12 +54,13 @@ class Model:
         self.plan = plan
         self.labels = labels
         self.closing = False
-        self.metrics = ModelMetrics(config.name, self)
+        self.metrics = ModelMetrics(config.name, Gauges(self, admission))
         self.stats = ModelStatistics()
         self.trace_sink: TraceSink | None = None
         self.span_sink: CallSink | None = None
         self.group: InstanceGroup | None = None
         self.line: ImageLine | None = None
+        self.ladder: FidelityLadder | None = None
         self.release: Callable[[], None] | None = None
         self._limits = PixelLimits(max_pixels=config.max_pixels)
         self._image_key = ENCODED if info.takes_encoded else IMAGE
@@ -75,10 +78,6 @@ class Model:
         return not self.closing and self.instances_alive > 0
 
     @property
-    def waiting(self) -> int:
-        return self._admission.waiting
-
-    @property
     def capacity(self) -> int:
         return self._admission.capacity
 
@@ -91,9 +90,11 @@ class Model:
     def instances_alive(self) -> int:
         return self.group.alive if self.group is not None else 0
 
-    @property
-    def slots_free(self) -> int:
-        return self.line.arena.free_count if self.line is not None else 0
+    def expected_wait_ns(self) -> int:
+        """How long a new image is expected to wait, the slower of decoding and batching counting."""
+        waiting = self._admission.waiting
+        decoding_ns = self.line.wait_ns(waiting) if self.line is not None else 0
+        return max(decoding_ns, self._batcher.wait_ns(waiting))
 
     def statistics(self) -> dict[str, object]:
         return self.stats.as_dict(self.name, self.version)
@@ -174,8 +175,10 @@ class Model:
             request.fail(error)
             return
         request.trace.admitted = time.monotonic_ns()
-        if not self._entrance.refuse_late(request, self.line):
-            self.line.enqueue(request)
+        line = self.line if self.ladder is None else self.ladder.line_for(request)
+        # What waits in another model's line is not known here; its own policy judges.
+        if line is not self.line or not self._entrance.refuse_late(request, line):
+            line.enqueue(request)
 
     def _start_tensors(self, requests: list[Request], error: BeyondError | None) -> None:
         if self.closing:

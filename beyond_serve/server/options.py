@@ -138,6 +138,21 @@ OPTIONS: tuple[Option, ...] = (
         "model",
         choices=("exact", "fast"),
     ),
+    Option(
+        "ladder",
+        str,
+        "",
+        "plans for times of overload, best first: exact,fast or exact,fast,model=NAME; empty: none",
+        "model",
+    ),
+    Option(
+        "ladder-wait-ms",
+        float,
+        50.0,
+        "predicted wait beyond which the ladder steps down; it steps up again well below",
+        "model",
+        minimum=0.001,
+    ),
     Option("decode", str, "auto", "where images are decoded", "model", choices=("auto", "cpu", "gpu")),
     Option(
         "decode-threads", int, 0, "threads that decode and resize, for all models; 0: one per core", minimum=0

@@ -68,6 +68,11 @@ class ModelRepository:
     def models(self) -> list[Model]:
         return [entry.model for entry in self._entries.values() if entry.model is not None]
 
+    def find(self, name: str) -> Model | None:
+        """The loaded model of that name, or None."""
+        entry = self._entries.get(name)
+        return entry.model if entry is not None else None
+
     def get(self, name: str, version: str = "") -> Model:
         """The loaded model of that name.
 

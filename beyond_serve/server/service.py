@@ -49,14 +49,14 @@ class Service:
         self._pool = ImagePool(workers, self._loop)
         stage = PreprocessStage(self._pool, workers, clock, int(config.decode_memory_mb * 1024 * 1024))
         devices = Devices(config.models, config.device_batches)
-        self._shared = Shared(self._loop, clock, stage, workers, devices)
+        self.repository = ModelRepository(config.models, self._open, self._loaded, self._unloaded)
+        self._shared = Shared(self._loop, clock, stage, workers, devices, self.repository.find)
         self._lag = LoopLag(clock)
         self._plans: dict[str, str] = {}
         self._trace_file: TraceFile | None = None
         self._spans: SpanSink | None = None
         self._flush: asyncio.TimerHandle | None = None
         self.metrics = Metrics(self._lag)
-        self.repository = ModelRepository(config.models, self._open, self._loaded, self._unloaded)
         self.transports = Transports(config, self.repository, self.metrics, lambda: self.stopping)
 
     async def start(self) -> None:

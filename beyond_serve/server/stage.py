@@ -24,6 +24,7 @@ class ImageLine:
         weight: its share of the workers beside other models that have work.
         virtual_ns: what its images have cost, over its weight.
         held: images that the pool has.
+        rung: name of the ladder's plan that `preprocessor` is; empty without a ladder.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class ImageLine:
         self.weight = weight
         self.virtual_ns = 0.0
         self.held = 0
+        self.rung = ""
         self.cost = DecodeCost()
         self.least_batch_ns: Callable[[], int] = lambda: 0
         self._waiting = Lane(by_deadline=by_deadline)
@@ -171,6 +173,7 @@ class PreprocessStage:
         request, slot = line.take()
         size, header = len(request.payload), request.header
         request.state = DECODING
+        request.trace.rung = request.trace.rung or line.rung
         self._virtual_ns = line.virtual_ns
         line.virtual_ns += (line.predict_ns(request) or _UNKNOWN_NS) / line.weight
         self._held += 1

@@ -128,6 +128,8 @@ def test_every_model_option_can_stand_in_a_models_table(tmp_path: Path) -> None:
         (["--model", "demo", "--priority-queues", "10,x"], "no list of numbers above 0"),
         (["--model", "demo", "--priority-queues", "10,0,5"], "no list of numbers above 0"),
         (["--model", "demo", "--priority-queues", "10,5"], "2 queue limits for 3 priority levels"),
+        (["--model", "demo", "--ladder", "exact"], "needs two different rungs"),
+        (["--model", "demo", "--ladder", "exact,model=other"], "'other', which is no other model here"),
         (["--model", "demo", "--tls-cert", "c.pem"], "only work together"),
         (["--config", "/nowhere/serve.toml"], "No such file"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import ClassVar
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
@@ -19,6 +20,9 @@ class Gauges:
     capacity = 10
     instances_alive = 2
     slots_free = 7
+    queued_bytes = 4096
+    rung = 1
+    served_by_rung: ClassVar[dict[str, int]] = {"exact": 5, "fast": 2}
 
 
 def trace_of(*spans_ns: int) -> Trace:
