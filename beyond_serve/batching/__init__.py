@@ -3,11 +3,12 @@
 from beyond_serve.batching.admission import Admission
 from beyond_serve.batching.arrivals import ArrivalRate
 from beyond_serve.batching.batch import Batch
-from beyond_serve.batching.batcher import Batcher, BatchObserver, Instance
+from beyond_serve.batching.batcher import Batcher
 from beyond_serve.batching.clock import Clock, LoopClock, Timer
 from beyond_serve.batching.cost import BatchCost
 from beyond_serve.batching.deadline_policies import DeadlinePolicy, DeferredPolicy
 from beyond_serve.batching.device_share import DeviceShare
+from beyond_serve.batching.instance import BatchObserver, Instance
 from beyond_serve.batching.lane import NEVER_NS, Lane
 from beyond_serve.batching.levels import Levels
 from beyond_serve.batching.policy import (

@@ -14,6 +14,8 @@ class Admission:
     State: the requests and bytes that wait, and a drain rate averaged over completions. Owned by the
     event loop.
 
+    Guarantee: for every level, those of that level and below it that wait never take more than its places.
+
     Attributes:
         capacity: places for requests of the default level.
         waiting: requests, of all levels.
@@ -27,8 +29,11 @@ class Admission:
         self.waiting = 0
         self.held_bytes = 0
         self._places = levels.places(capacity)
-        self._waiting_at = [0] * levels.count
-        self._rate_per_s = 0.0
+        # By level, from the first: how many of that level and those below it wait.
+        self._waiting_from = [0] * levels.count
+        self._drained = 0.0
+        self._drained_in_ns = 0.0
+        # When requests were last answered, 0 if none waited then.
         self._last_drain_ns = 0
 
     def enter(self, count: int = 1, level: int = 1, size: int = 0) -> None:
@@ -37,14 +42,14 @@ class Admission:
         Raises:
             QueueFullError: fewer than `count` places or `size` bytes are free.
         """
-        waiting = self.waiting if level == 1 else sum(self._waiting_at[level - 1 :])
-        places = self._places[level - 1]
-        if waiting + count > places:
-            raise QueueFullError(
-                f"the queue is full ({waiting} of {places} places taken, {count} asked)",
-                "retry later, or raise --max-queue",
-                retry_after_s=self.retry_after_s(),
-            )
+        # Its places are places of every level above it as well.
+        for waiting, places in zip(self._waiting_from[:level], self._places, strict=False):
+            if waiting + count > places:
+                raise QueueFullError(
+                    f"the queue is full ({waiting} of {places} places taken, {count} asked)",
+                    "retry later, or raise --max-queue",
+                    retry_after_s=self.retry_after_s(),
+                )
         # What is larger than the budget may still pass alone: bodies have a limit of their own.
         if self.held_bytes and self.held_bytes + size > self.max_bytes:
             raise QueueFullError(
@@ -54,28 +59,33 @@ class Admission:
             )
         self.waiting += count
         self.held_bytes += size
-        self._waiting_at[level - 1] += count
+        for above in range(level):
+            self._waiting_from[above] += count
 
     def leave(self, level: int = 1, size: int = 0) -> None:
         """One request waits no longer."""
         self.waiting -= 1
         self.held_bytes -= size
-        self._waiting_at[level - 1] -= 1
+        for above in range(level):
+            self._waiting_from[above] -= 1
 
     def ahead(self, level: int) -> int:
         """How many wait that go before a new request of `level`."""
-        return self.waiting if level >= self.levels.count else sum(self._waiting_at[:level])
+        return self.waiting - (self._waiting_from[level] if level < self.levels.count else 0)
 
     def drained(self, count: int, now_ns: int) -> None:
         """`count` requests were answered: keep the drain rate up to date."""
-        if self._last_drain_ns and now_ns > self._last_drain_ns:
-            rate = count * 1e9 / (now_ns - self._last_drain_ns)
-            # Weight 0.2: an invented number; about the last five batches.
-            self._rate_per_s += 0.2 * (rate - self._rate_per_s)
-        self._last_drain_ns = now_ns
+        if self._last_drain_ns:
+            # Weight 0.2: an invented number; about the last five batches. Counts and times are averaged
+            # apart: batches of two instances may end at almost the same time.
+            self._drained += 0.2 * (count - self._drained)
+            self._drained_in_ns += 0.2 * (now_ns - self._last_drain_ns - self._drained_in_ns)
+        # Where nothing waits, the time until the next answer tells of arrivals and not of draining.
+        self._last_drain_ns = now_ns if self.waiting else 0
 
     def retry_after_s(self) -> int:
         """Whole seconds, 1 to 60, until what waits now has drained."""
-        if self._rate_per_s <= 0:
+        if self._drained <= 0:
             return 1
-        return min(60, max(1, round(self.waiting / self._rate_per_s)))
+        each_s = self._drained_in_ns / self._drained / 1e9
+        return min(60, max(1, round(self.waiting * each_s)))

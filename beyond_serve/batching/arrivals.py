@@ -6,7 +6,7 @@ _WINDOW = 16
 """Arrivals that make one observation: an invented number."""
 
 _FORGET = 4
-"""A pause of so many windows' usual time starts the estimate anew."""
+"""A gap so many times longer or shorter than before starts the estimate anew: an invented number."""
 
 
 class ArrivalRate:
@@ -28,8 +28,8 @@ class ArrivalRate:
             self._since_ns, self.count = now_ns, 0
         elif self.count >= _WINDOW and elapsed > 0:
             gap = elapsed / self.count
-            stale = self._gap_ns == 0 or elapsed > _FORGET * _WINDOW * self._gap_ns
-            self._gap_ns = gap if stale else (self._gap_ns + gap) / 2
+            similar = self._gap_ns / _FORGET <= gap <= self._gap_ns * _FORGET
+            self._gap_ns = (self._gap_ns + gap) / 2 if similar else gap
             self._since_ns, self.count = now_ns, 0
         elif self._gap_ns and elapsed > _FORGET * _WINDOW * self._gap_ns:
             # Too few came for a window: they have become slow.

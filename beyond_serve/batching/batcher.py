@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from heapq import heappop, heappush
 
 from beyond_serve.batching.admission import Admission
 from beyond_serve.batching.arrivals import ArrivalRate
@@ -13,34 +13,15 @@ from beyond_serve.batching.batch import Batch
 from beyond_serve.batching.clock import Clock, Timer
 from beyond_serve.batching.cost import BatchCost
 from beyond_serve.batching.device_share import DeviceShare, Member
-from beyond_serve.batching.lane import Lane
-from beyond_serve.batching.policy import BatchPolicy, Dispatch, QueueView, Release
+from beyond_serve.batching.instance import BatchObserver, Instance
+from beyond_serve.batching.lane import NEVER_NS, Lane
+from beyond_serve.batching.lanes import Lanes
+from beyond_serve.batching.policy import BatchPolicy, Decision, Dispatch, QueueView, Release, WaitUntil
 from beyond_serve.batching.request import DONE, READY, Request
 from beyond_serve.errors import BeyondError
 
-# Keys with a lane of their own before empty ones are swept: an invented number.
-MOST_LANES = 64
-
-
-class Instance(Protocol):
-    """Runs one batch at a time and reports to `Batcher.batch_done` on the loop: later, or for work of
-    microseconds from inside `submit`."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def simulated(self) -> bool: ...
-
-    def submit(self, batch: Batch) -> None:
-        """Take ownership of `batch`. Never blocks, never raises."""
-        ...
-
-
-class BatchObserver(Protocol):
-    """Hears of batches for metrics; called on the loop."""
-
-    def batch_finished(self, batch: Batch) -> None: ...
+UNTRIED_NS = 1_000_000_000
+"""After so long without a batch what the costs say may no longer be so: an invented number."""
 
 
 class Batcher:
@@ -70,13 +51,14 @@ class Batcher:
         self._policy = policy
         self._admission = admission
         self._clock = clock
-        self._lanes: dict[Hashable, Lane] = {}
+        self._lanes = Lanes(by_deadline=policy.by_deadline)
         self._alone: deque[Request] = deque()
         self._free: list[Instance] = []
         self._running: dict[str, Batch] = {}
         self._timer: Timer | None = None
         self._turn: Member | None = None
         self._stopped: BeyondError | None = None
+        self._tried_ns = clock.now_ns()
         # A pump is scheduled; a pump is running. Batches that end inside a pump leave the rest to it.
         self._pump_due = False
         self._pumping = False
@@ -90,6 +72,14 @@ class Batcher:
         """How many run a batch or are free to."""
         return len(self._running) + len(self._free)
 
+    @property
+    def untried(self) -> bool:
+        """Nothing runs and nothing has for a while: what the costs say is to be tried before it is believed.
+
+        Requests that the costs would refuse are otherwise refused for ever, should the costs be wrong.
+        """
+        return not self._running and self._clock.now_ns() - self._tried_ns >= UNTRIED_NS
+
     @contextmanager
     def rehearsing(self, policy: BatchPolicy, cost: BatchCost) -> Iterator[None]:
         """Inside, batches run as any others but by `policy`; `cost` hears of them, and neither the rates nor
@@ -97,12 +87,12 @@ class Batcher:
         kept = self._policy, self.cost, self.arrivals, self._admission, self.observer
         self._policy, self.cost, self.arrivals = policy, cost, ArrivalRate()
         self._admission, self.observer = Admission(0), None
+        self._lanes = Lanes(by_deadline=policy.by_deadline)
         try:
             yield
         finally:
             self._policy, self.cost, self.arrivals, self._admission, self.observer = kept
-            # Lanes keep the order of the policy under which they were made.
-            self._sweep_lanes()
+            self._lanes = Lanes(by_deadline=self._policy.by_deadline)
 
     def share_device(self, share: DeviceShare, weight: float) -> None:
         """From now on a batch also needs a slot of `share`. Call it before the first request."""
@@ -122,13 +112,12 @@ class Batcher:
         """Take a request whose input is ready. Ignores one that has ended meanwhile."""
         if request.state is DONE:
             return
+        request.state = READY
         if self._stopped is not None:
             request.fail(self._stopped)
             return
-        request.state = READY
         self.arrivals.count += 1
-        lane = self._lanes.get(request.batch_key) or self._lane(request.batch_key)
-        lane.append(self._clock.now_ns(), request)
+        self._lanes[request.batch_key].append(self._clock.now_ns(), request)
         if self._free and not self._pump_due:
             self._pump_soon()
 
@@ -149,7 +138,7 @@ class Batcher:
             for request in again:
                 request.await_retry()
             self._alone.extend(again)
-        self._admission.drained(len(batch), now_ns)
+        self._admission.drained(len(batch) - len(again), now_ns)
         # The next batch first, so that the device works while replies are written.
         if not self._pumping:
             self._pump()
@@ -176,7 +165,7 @@ class Batcher:
 
     def fail_waiting(self, error: BeyondError) -> None:
         """End every request that waits for a batch."""
-        for lane in self._lanes.values():
+        for lane in list(self._lanes.values()):
             for request in lane.drain():
                 request.fail(error)
         while self._alone:
@@ -212,53 +201,74 @@ class Batcher:
             wake_ns = self._dispatch_all()
         finally:
             self._pumping = False
-        if wake_ns is not None and self._free:
+        if wake_ns < NEVER_NS and self._free:
             self._timer = self._clock.call_at_ns(wake_ns, self._pump)
 
-    def _dispatch_all(self) -> int | None:
-        """Dispatch what may go; when to look again at what may not yet, None if nothing is held back."""
-        if self._alone:
-            self._dispatch_alone()
-        held: list[Hashable] = []
-        wake_ns: int | None = None
-        while self._free:
-            key = self._oldest_lane(held)
-            if key is None:
-                break
-            lane = self._lanes[key]
-            decision = self._policy.decide(self._view(lane))
-            for request in lane.take(decision.drop) if decision.drop else ():
-                request.give_up()
-            if isinstance(decision, Dispatch):
-                if self._turn is not None and not self._turn.share.ask(self._turn):
-                    return None
-                self._dispatch(lane.take(decision.size), decision.release)
+    def _dispatch_all(self) -> int:
+        """Dispatch what may go; when to look again at what may not yet, NEVER_NS if nothing is held back."""
+        wake_ns = NEVER_NS
+        lanes = self._lanes.by_urgency()
+        while self._free and (self._alone or lanes):
+            if self._alone:
+                # What failed in company goes before anything else.
+                if not self._serve_alone(self._alone.popleft()):
+                    return NEVER_NS
+                continue
+            _, number, lane = heappop(lanes)
+            again_ns = self._serve(lane) if lane.living else 0
+            if again_ns is None:
+                return NEVER_NS
+            if lane.living and again_ns == 0:
+                heappush(lanes, (lane.urgency_ns(), number, lane))
             elif lane.living:
-                held.append(key)
-                wake_ns = decision.when_ns if wake_ns is None else min(wake_ns, decision.when_ns)
+                wake_ns = min(wake_ns, again_ns)
         if self._turn is not None:
             self._turn.share.withdraw(self._turn)
         return wake_ns
 
-    def _dispatch_alone(self) -> None:
-        """Run what failed in company, each request on its own, before anything else."""
-        while self._free and self._alone:
-            if self._alone[0].state is not DONE:
-                if self._turn is not None and not self._turn.share.ask(self._turn):
-                    return
-                self._dispatch([self._alone[0]], "retry")
-            self._alone.popleft()
+    def _serve(self, lane: Lane) -> int | None:
+        """Do as the policy decides. When to look at the lane again, 0 for at once; None if it is others' turn
+        on the device."""
+        decision = self._decide(lane)
+        dropped = lane.take(decision.drop) if decision.drop else ()
+        again_ns: int | None = 0
+        if isinstance(decision, WaitUntil):
+            again_ns = decision.when_ns
+        elif self._has_turn():
+            self._dispatch(lane.take(decision.size), decision.release)
+        else:
+            again_ns = None
+        # Last, since whoever hears of it may enqueue and cancel.
+        for request in dropped:
+            request.give_up()
+        return again_ns
 
-    def _oldest_lane(self, held: Sequence[Hashable]) -> Hashable | None:
-        """The lane whose head has waited longest, of those not held."""
-        best: Hashable | None = None
-        best_ns = 0
-        for key, lane in self._lanes.items():
-            if lane.living and key not in held:
-                head_ns = lane.head_ns()
-                if best is None or head_ns < best_ns:
-                    best, best_ns = key, head_ns
-        return best
+    def _serve_alone(self, request: Request) -> bool:
+        """Run on its own what failed in company; False, and it waits on, if the device is others' now."""
+        if request.state is DONE:
+            return True
+        deadline_ns = request.deadline_ns if self._policy.by_deadline else None
+        end_ns = self._clock.now_ns() + self.cost.margin_ns + self.cost.latency_ns(1)
+        if deadline_ns is not None and end_ns > deadline_ns:
+            request.give_up()
+        elif self._has_turn():
+            self._dispatch([request], "retry")
+        else:
+            self._alone.appendleft(request)
+            return False
+        return True
+
+    def _has_turn(self) -> bool:
+        return self._turn is None or self._turn.share.ask(self._turn)
+
+    def _decide(self, lane: Lane) -> Decision:
+        view = self._view(lane)
+        decision = self._policy.decide(view)
+        if decision.drop == view.waiting and self.untried and view.deadlines_ns[-1] > view.now_ns:
+            # By the costs nothing can be met any more. Were they wrong, nobody would ever learn it: the last,
+            # which has most time, is run to see.
+            return Dispatch(1, "deadline", view.waiting - 1)
+        return decision
 
     def _view(self, lane: Lane) -> QueueView:
         # By position, in the order of QueueView's fields: names would double what it costs.
@@ -275,21 +285,10 @@ class Batcher:
             lane.deadlines_ns(lane.living) if by_deadline else (),
         )
 
-    def _lane(self, key: Hashable) -> Lane:
-        """The lane of a key seen for the first time. Clients choose their tensors' shapes, and with them
-        the keys: empty lanes are forgotten before they are many."""
-        if len(self._lanes) >= MOST_LANES:
-            self._sweep_lanes()
-        lane = self._lanes[key] = Lane(by_deadline=self._policy.by_deadline)
-        return lane
-
-    def _sweep_lanes(self) -> None:
-        self._lanes = {key: lane for key, lane in self._lanes.items() if lane.living}
-
     def _dispatch(self, requests: list[Request], release: Release) -> None:
         instance = self._free.pop()
         batch = Batch(requests, requests[0].batch_key, release)
         batch.start(instance.name, simulated=instance.simulated)
-        batch.dispatched_ns = self._clock.now_ns()
+        batch.dispatched_ns = self._tried_ns = self._clock.now_ns()
         self._running[instance.name] = batch
         instance.submit(batch)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 _RATE = 1 / 8
 """Weight of one live batch: an invented number; about the last eight batches near that size."""
@@ -13,18 +13,23 @@ _KNEE = 0.95
 """The knee is the smallest batch within 5 % of the peak rate (the issue's and Nexus's rule of thumb)."""
 
 
+_LEAST_NS = 1_000
+"""What counts as the expectation where it is less, so that an entry of nothing can grow again."""
+
+
 class BatchCost:
     """A table of batch sizes and nanoseconds, linear between them, never falling with the size.
 
     It starts from measured entries, or from nothing, and follows live batches: each moves the two
     entries around its size towards what it took, so that one slow batch is no more than a hint.
 
-    State: the entries and the mean deviation. Owned by the event loop.
+    State: the entries, in whole nanoseconds, so that what is exact on paper is exact here, and the mean
+    lateness. Owned by the event loop.
 
     Attributes:
         largest: the largest batch size it knows; larger ones are taken for this one.
-        margin_ns: what a batch may take longer than `latency_ns` without surprise: twice the mean
-            deviation of live batches.
+        margin_ns: what a batch may take longer than `latency_ns` without surprise: four times the
+            mean lateness of live batches, which is twice the mean deviation of even noise.
     """
 
     def __init__(self, largest: int, measured: Mapping[int, float] | None = None) -> None:
@@ -35,7 +40,7 @@ class BatchCost:
         """
         self.largest = largest
         self.margin_ns = 0
-        self._deviation = 0.0
+        self._lateness = 0.0
         self._sizes = grid(largest)
         self._ns = _on_grid(self._sizes, measured or {})
         self._left, self._share = _positions(self._sizes)
@@ -49,20 +54,33 @@ class BatchCost:
         """Of a batch of `size`, at least 1."""
         size = min(size, self.largest)
         left, share = self._left[size], self._share[size]
-        return int(self._ns[left] + (self._ns[left + 1] - self._ns[left]) * share)
+        return self._ns[left] + int((self._ns[left + 1] - self._ns[left]) * share)
 
     def largest_within(self, budget_ns: int, limit: int) -> int:
         """The largest batch of at most `limit` that takes at most `budget_ns`; 0 if none does."""
-        # Below one nanosecond more, since latencies are told in whole ones.
-        right = bisect_left(self._ns, budget_ns + 1)
+        right = bisect_right(self._ns, budget_ns)
         if right == 0:
             return 0
         if right == len(self._ns):
             return limit
         below, above = self._ns[right - 1], self._ns[right]
-        size = self._sizes[right - 1]
-        size += int((budget_ns + 1 - below) / (above - below) * (self._sizes[right] - size))
-        return min(size if self.latency_ns(size) <= budget_ns else size - 1, limit)
+        size, next_size = self._sizes[right - 1], self._sizes[right]
+        # One nanosecond more, exclusive: latencies are told in whole ones.
+        size += int((budget_ns + 1 - below) / (above - below) * (next_size - size))
+        # The quotient is rounded; the answer is not.
+        if self.latency_ns(size) > budget_ns:
+            size -= 1
+        elif size < next_size and self.latency_ns(size + 1) <= budget_ns:
+            size += 1
+        return limit if size >= self.largest else min(size, limit)
+
+    def peak_rate(self, limit: int) -> float:
+        """Requests per nanosecond of the best batch of at most `limit`; 0 while nothing is known."""
+        if not self.known:
+            return 0.0
+        # Between two entries the rate only rises or only falls.
+        sizes = [size for size in self._sizes if size < limit]
+        return max(size / max(self.latency_ns(size), 1) for size in (*sizes, limit))
 
     def knee(self, limit: int) -> int:
         """The smallest batch of at most `limit` whose rate is within 5 % of the best; `limit` if unknown."""
@@ -79,15 +97,14 @@ class BatchCost:
             return
         size = min(size, self.largest)
         expected = self.latency_ns(size)
-        error = took_ns - expected
-        self._deviation += _RATE * (abs(error) - self._deviation)
-        self.margin_ns = int(2 * self._deviation)
         # A stall of the machine says little of the model: no batch counts for more than twice its due.
-        step = _RATE * min(error, expected)
+        error = min(took_ns - expected, max(expected, _LEAST_NS))
+        self._lateness += _RATE * (max(error, 0) - self._lateness)
+        self.margin_ns = int(4 * self._lateness)
         left, share = self._left[size], self._share[size]
-        weight = share * share + (1 - share) * (1 - share)
-        self._ns[left] += step * (1 - share) / weight
-        self._ns[left + 1] += step * share / weight
+        step = _RATE * error / (share * share + (1 - share) * (1 - share))
+        self._ns[left] = max(0, self._ns[left] + round(step * (1 - share)))
+        self._ns[left + 1] = max(0, self._ns[left + 1] + round(step * share))
         self._keep_rising(left)
 
     def entries(self) -> dict[int, float]:
@@ -98,7 +115,7 @@ class BatchCost:
         """Entries around `left` have moved: neighbours give way, never the moved ones."""
         ns = self._ns
         if ns[left + 1] < ns[left]:
-            ns[left] = ns[left + 1] = (ns[left] + ns[left + 1]) / 2
+            ns[left] = ns[left + 1] = (ns[left] + ns[left + 1]) // 2
         for index in range(left + 2, len(ns)):
             if ns[index] >= ns[index - 1]:
                 break
@@ -119,19 +136,18 @@ def grid(largest: int) -> list[int]:
     return sorted(sizes)
 
 
-def _on_grid(sizes: list[int], measured: Mapping[int, float]) -> list[float]:
+def _on_grid(sizes: list[int], measured: Mapping[int, float]) -> list[int]:
     """`measured` on `sizes`, made never falling. A single entry grows in proportion beyond itself."""
     if not measured:
-        return [0.0] * len(sizes)
+        return [0] * len(sizes)
     known = sorted(measured)
-    values = [_interpolated(size, known, measured) for size in sizes]
-    for index, (before, after) in enumerate(pairwise(values), 1):
-        values[index] = max(before, after)
-    return values
+    return list(accumulate((round(_interpolated(size, known, measured)) for size in sizes), max))
 
 
 def _interpolated(size: int, known: list[int], measured: Mapping[int, float]) -> float:
     right = bisect_left(known, size)
+    if size in measured:
+        return measured[size]
     if right == 0:
         return float(measured[known[0]])
     if right < len(known):

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from beyond_serve.batching.cost import BatchCost
 from beyond_serve.batching.lane import NEVER_NS
 from beyond_serve.batching.policy import Decision, Dispatch, QueueView, WaitUntil
 
@@ -106,16 +105,17 @@ def largest_batch(deadlines: Sequence[int], first: int, start_ns: int, view: Que
     cost = view.cost
     limit = min(view.max_batch, len(deadlines) - first)
     size = cost.largest_within(deadlines[first] - start_ns, limit)
-    while size > 1:
-        members = deadlines[first : first + size]
-        end_ns = start_ns + cost.latency_ns(size)
-        earliest = min(members)
-        if earliest >= end_ns:
-            break
-        before = next(index for index, deadline in enumerate(members) if deadline < end_ns)
-        with_it = cost.largest_within(earliest - start_ns, size - 1)
-        size = max(before, with_it)
-    return size
+    if size < 2 or min(deadlines[first : first + size]) >= start_ns + cost.latency_ns(size):
+        return size
+    # A larger batch ends later and has no later earliest deadline: what is late stays late.
+    met, late = 1, size
+    while late - met > 1:
+        middle = (met + late) // 2
+        if min(deadlines[first : first + middle]) >= start_ns + cost.latency_ns(middle):
+            met = middle
+        else:
+            late = middle
+    return met
 
 
 def all_can_be_met(
@@ -133,8 +133,11 @@ def all_can_be_met(
 
 
 def most_valuable(deadlines: Sequence[int], first: int, start_ns: int, view: QueueView) -> tuple[int, int]:
-    """The (drop, size) that answers most, an instance's time valued at its best rate."""
-    peak = peak_rate(view.cost, view.max_batch)
+    """The (drop, size) that answers most, an instance's time valued at its best rate.
+
+    What has no deadline can always be met, and is never dropped for others.
+    """
+    peak = view.cost.peak_rate(view.max_batch)
     best, best_value = (first, 0), float("-inf")
     last = min(len(deadlines), first + _SCANNED_BATCHES * view.max_batch)
     for index in range(first, last):
@@ -144,12 +147,6 @@ def most_valuable(deadlines: Sequence[int], first: int, start_ns: int, view: Que
         value = size - peak * view.cost.latency_ns(size)
         if value > best_value:
             best, best_value = (index, size), value
-        if size == view.max_batch:
+        if size == view.max_batch or deadlines[index] == NEVER_NS:
             break
     return best
-
-
-def peak_rate(cost: BatchCost, max_batch: int) -> float:
-    """Requests per nanosecond of the best batch size; 0 while nothing is known."""
-    sizes = {max_batch, cost.knee(max_batch)}
-    return max(size / latency if (latency := cost.latency_ns(size)) else 0.0 for size in sizes)

@@ -79,6 +79,14 @@ class Lane:
             entries.popleft()
         return entries[0][2]
 
+    def urgency_ns(self) -> int:
+        """Where its first living request stands in the order; lanes of one model compare by it. Only while
+        one waits."""
+        entries = self._entries
+        while entries[0][3].lane is not self:
+            entries.popleft()
+        return entries[0][0]
+
     def first(self) -> Request:
         """The living request that would be taken first, left in its place. Only while one waits."""
         entries = self._entries
