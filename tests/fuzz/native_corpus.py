@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from tests.fuzz.rows_corpus import rows_seeds
 from tests.preprocess.native.jpegs import encode, picture
 
 HEAD_BYTES = 16
@@ -16,7 +17,12 @@ HEAD_BYTES = 16
 
 
 def seeds() -> Iterator[tuple[str, bytes]]:
-    """(name, JPEG or what claims to be one); the same on every run."""
+    """(name, file or what claims to be one); the same on every run."""
+    yield from _jpegs()
+    yield from rows_seeds()
+
+
+def _jpegs() -> Iterator[tuple[str, bytes]]:
     for width, height in ((1, 1), (8, 8), (17, 9), (64, 48), (130, 70)):
         for subsampling in (0, 1, 2):
             for progressive in (False, True):

@@ -2,7 +2,7 @@
 
     python -m tests.fuzz.native_fuzz --minutes 30
 
-Needs clang with libFuzzer (Debian: clang), cmake, nasm, and libjpeg-turbo's sources as setup.py fetches them.
+Needs clang with libFuzzer (Debian: clang), cmake, nasm, and the libraries' sources as setup.py unpacks them.
 """
 
 from __future__ import annotations
@@ -25,45 +25,59 @@ SANITIZE = [
     "-O1",
     "-fno-omit-frame-pointer",
 ]
+LIBRARIES = {"ZLIB_NG": "zlib-ng", "LIBPNG": "libpng", "LIBWEBP": "libwebp"}
 PYTHON_PARTS = {"module.cpp", "arguments.cpp", "pool_type.cpp", "baseline.cpp"}
 
 
-def jpeg_source() -> Path:
-    found = sorted((ROOT / "build").glob("libjpeg-turbo-*/CMakeLists.txt"))
+def sources(name: str) -> Path:
+    """Where the package's build has unpacked a library."""
+    found = sorted(path for path in (ROOT / "build").glob(f"{name}-[0-9]*") if _version_alone(path, name))
     if not found:
-        raise SystemExit("no libjpeg-turbo sources in build/; build the package first (scripts/setup)")
-    return found[-1].parent
+        raise SystemExit(f"no {name} sources in build/; build the package first (scripts/setup)")
+    return found[-1]
+
+
+def _version_alone(path: Path, name: str) -> bool:
+    """Sources, not a build of them, whose folder's name goes on after the version."""
+    return "-" not in path.name.removeprefix(f"{name}-")
 
 
 def build_jpeg(source: Path) -> Path:
     build = BUILD / "jpeg"
     # libjpeg-turbo's own code shifts negative numbers and calls through generic function types, on purpose.
     flags = "-fsanitize=address,fuzzer-no-link -g -O1 -fno-omit-frame-pointer"
-    options = [
-        "CMAKE_C_COMPILER=clang",
-        f"CMAKE_C_FLAGS={flags}",
-        "CMAKE_BUILD_TYPE=None",
-        "ENABLE_SHARED=OFF",
-    ]
-    options += ["WITH_TURBOJPEG=OFF", "WITH_TOOLS=OFF", "WITH_TESTS=OFF", "REQUIRE_SIMD=ON"]
-    _run("cmake", "-S", str(source), "-B", str(build), *(f"-D{option}" for option in options))
-    _run("cmake", "--build", str(build), "--target", "jpeg-static", "-j2")
+    options = ["ENABLE_SHARED=OFF", "WITH_TURBOJPEG=OFF", "WITH_TOOLS=OFF", "WITH_TESTS=OFF", "REQUIRE_SIMD=ON"]
+    _cmake(source, build, flags, options, "jpeg-static")
+    return build
+
+
+def build_png_and_webp() -> Path:
+    build = BUILD / "png-webp"
+    options = [f"{option}={sources(name)}" for option, name in LIBRARIES.items()]
+    _cmake(ROOT / "third_party", build, " ".join([*SANITIZE, "-fsanitize=fuzzer-no-link"]), options, "all")
     return build
 
 
 def build_target() -> Path:
-    """The instrumented binary; rebuilt from scratch each time but for libjpeg-turbo."""
-    source = jpeg_source()
-    jpeg = build_jpeg(source)
+    """The instrumented binary; rebuilt from scratch each time but for the libraries."""
+    jpeg_source = sources("libjpeg-turbo")
+    jpeg, others = build_jpeg(jpeg_source), build_png_and_webp()
     target = BUILD / "native_target"
     parts = [str(path) for path in sorted(SOURCES.glob("*.cpp")) if path.name not in PYTHON_PARTS]
+    includes = [SOURCES, jpeg_source / "src", jpeg, sources("libpng"), others / "png", others / "zlib", sources("libwebp")]
+    archives = [jpeg / "libjpeg.a", others / "libpng.a", others / "libwebp.a", others / "zlib" / "libz.a"]
     _run(
-        "clang++", "-std=c++17", *SANITIZE, "-fsanitize=fuzzer",
-        f"-I{SOURCES}", f"-I{source / 'src'}", f"-I{jpeg}",
-        str(Path(__file__).with_name("native_target.cpp")), *parts, str(jpeg / "libjpeg.a"), "-lpthread",
+        "clang++", "-std=c++17", *SANITIZE, "-fsanitize=fuzzer", *(f"-I{include}" for include in includes),
+        str(Path(__file__).with_name("native_target.cpp")), *parts, *map(str, archives), "-lpthread",
         "-o", str(target),
     )  # fmt: skip
     return target
+
+
+def _cmake(source: Path, build: Path, flags: str, options: list[str], target: str) -> None:
+    common = ["CMAKE_C_COMPILER=clang", f"CMAKE_C_FLAGS={flags}", "CMAKE_BUILD_TYPE=None"]
+    _run("cmake", "-S", str(source), "-B", str(build), *(f"-D{option}" for option in [*common, *options]))
+    _run("cmake", "--build", str(build), "--target", target, "-j2")
 
 
 def _run(*command: str) -> None:

@@ -5,7 +5,10 @@
 #include <cstring>
 #include <memory>
 
-#include "jpeg.h"
+#include "cost.h"
+#include "image.h"
+#include "png_head.h"
+#include "webp_head.h"
 
 namespace {
 
@@ -15,16 +18,33 @@ struct Head {
   uint8_t resized_x, resized_y, left, top;
 };
 
-// Half of the boxes follow the file's own dimensions, so that they are often valid.
-beyond::Params params_of(const Head& head, const uint8_t* data, size_t size) {
-  int width = 256, height = 256;
+struct Size {
+  double width = 256, height = 256;
+};
+
+Size jpeg_size(const uint8_t* data, size_t size) {
   for (size_t at = 2; at + 9 < size; at++) {
     if (data[at] == 0xFF && (data[at + 1] & 0xF0) == 0xC0 && data[at + 1] != 0xC4) {
-      height = data[at + 5] << 8 | data[at + 6];
-      width = data[at + 7] << 8 | data[at + 8];
-      break;
+      return {double(data[at + 7] << 8 | data[at + 8]), double(data[at + 5] << 8 | data[at + 6])};
     }
   }
+  return {};
+}
+
+Size size_of(const uint8_t* data, size_t size) {
+  beyond::PngHead png;
+  beyond::WebpHead webp;
+  if (beyond::read_png_head(data, size, png)) return {double(png.width), double(png.height)};
+  if (beyond::is_webp(data, size)) {
+    if (beyond::read_webp_head(data, size, webp) || webp.animated) return {};
+    return {double(webp.width), double(webp.height)};
+  }
+  return jpeg_size(data, size);
+}
+
+// Boxes follow the file's own dimensions, so that they are often valid.
+beyond::Params params_of(const Head& head, const uint8_t* data, size_t size) {
+  const auto [width, height] = size_of(data, size);
   beyond::Params p{};
   p.x0 = width * (head.x0 / 255.0), p.x1 = width * (head.x1 / 255.0);
   p.y0 = height * (head.y0 / 255.0), p.y1 = height * (head.y1 / 255.0);
@@ -36,6 +56,8 @@ beyond::Params params_of(const Head& head, const uint8_t* data, size_t size) {
   p.left = head.left, p.top = head.top;
   p.resized_width = p.left + p.stored_width() + head.resized_x;
   p.resized_height = p.top + p.stored_height() + head.resized_y;
+  // Plans take the columns first only where that leaves fewer rows; otherwise a million columns become a hundred rows.
+  if (p.resized_height >= p.y1 - p.y0) p.flags &= ~static_cast<unsigned>(beyond::kVerticalFirst);
   return p;
 }
 
@@ -47,7 +69,7 @@ struct Result {
 Result decode(const uint8_t* data, size_t size, const beyond::Params& params, beyond::Scratch& scratch) {
   Result result;
   result.slot.reset(new uint8_t[params.output_bytes()]());
-  beyond::decode_jpeg(data, size, params, result.slot.get(), scratch, result.outcome, nullptr);
+  beyond::decode_image(data, size, params, result.slot.get(), scratch, result.outcome, nullptr);
   return result;
 }
 
@@ -65,6 +87,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* input, size_t length) {
   static beyond::Scratch scratch{{16, size_t{64} << 20, int64_t{1} << 22}};
   const Result ours = decode(data.get(), size, params, scratch);
   if (ours.outcome.status != beyond::Status::kOk && ours.outcome.message[0] == 0) std::abort();
+  // The cost is asked of whatever comes.
+  if (beyond::predicted_cost(data.get(), size, params) < 0) std::abort();
   // Our entropy decoder must judge and decode as libjpeg's does, our SIMD as the portable code, whatever the bytes.
   beyond::Params library = params;
   library.flags |= beyond::kLibraryEntropy | beyond::kPortable;
