@@ -68,12 +68,13 @@ class FormatSupport:
 
 
 _JPEG = (Decoder.NATIVE, Decoder.SIMPLEJPEG, Decoder.PILLOW)
+_BY_ROWS = (Decoder.NATIVE, Decoder.PILLOW)
 _PILLOW = (Decoder.PILLOW,)
 
 FORMATS = (
     FormatSupport("jpeg", "image", _JPEG),
-    FormatSupport("png", "image", _PILLOW),
-    FormatSupport("webp", "image", _PILLOW),
+    FormatSupport("png", "image", _BY_ROWS),
+    FormatSupport("webp", "image", _BY_ROWS),
     FormatSupport("bmp", "image", _PILLOW),
     FormatSupport("gif", "image", _PILLOW),
     FormatSupport("jpeg 2000", "image", ()),
@@ -97,9 +98,15 @@ SUPPORT = (
         (Decoder.NATIVE, Decoder.SIMPLEJPEG),
     ),
     Support("jpeg", Feature.PROGRESSIVE, "the first scans alone; all scans are decoded here"),
-    Support("png", Feature.EARLY_STOP, "rows come in order unless interlaced", in_paper=True),
+    Support(
+        "png", Feature.EARLY_STOP, "rows come in order unless interlaced; those below the region are not read",
+        (Decoder.NATIVE,), in_paper=True,
+    ),
     Support("png", Feature.PROGRESSIVE, "interlaced files: passes of 1/64 of the pixels onwards"),
-    Support("webp", Feature.EARLY_STOP, "rows come in order", in_paper=True),
+    Support(
+        "webp", Feature.EARLY_STOP, "rows come in order, lossy and lossless; those below the region are not decoded",
+        (Decoder.NATIVE,), in_paper=True,
+    ),
     Support("webp", Feature.REDUCED_FIDELITY, "lossy files: the in-loop filter can be left out"),
     Support("bmp", Feature.REGION, "uncompressed rows are at known places"),
     Support("gif", Feature.EARLY_STOP, "rows come in order unless interlaced"),

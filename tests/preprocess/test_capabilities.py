@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from beyond_serve.errors import ConfigError
+from beyond_serve.errors import ConfigError, ImageDecodeError
 from beyond_serve.preprocess import native
 from beyond_serve.preprocess.capabilities import (
     FORMATS,
@@ -17,9 +17,10 @@ from beyond_serve.preprocess.capabilities import (
     usable,
 )
 from beyond_serve.preprocess.decoders import decode_image, decode_jpeg
+from beyond_serve.preprocess.geometry import geometry
 from beyond_serve.preprocess.header import read_header
 from beyond_serve.preprocess.native_plan import native_params
-from beyond_serve.preprocess.plan import PreprocessPlan, geometry
+from beyond_serve.preprocess.plan import PreprocessPlan
 from tests.preprocess.images import encode, photograph
 
 TABLE_5 = {
@@ -88,3 +89,14 @@ def test_the_native_core_scales_and_stops_early() -> None:
     assert native.decode(data, params, out).scale < 8
     top = params._replace(top=0, height=8)
     native.decode(data[: len(data) // 2], top, np.empty((8, 56, 3), np.uint8))
+
+
+@pytest.mark.skipif(not native.available(), reason="the native core is not built here")
+@pytest.mark.parametrize(("known", "options"), [("png", {}), ("webp", {}), ("webp", {"lossless": True})])
+def test_the_native_core_stops_early_where_rows_come_in_order(known: str, options: dict[str, bool]) -> None:
+    assert usable(known, Feature.EARLY_STOP) == (Decoder.NATIVE,)
+    data = encode(photograph(160, 640), known.upper(), **options)
+    top = native.NativeParams(0, 0, 160, 64, 160, 64, 0, 0, 160, 64)
+    native.decode(data[: len(data) // 2], top, np.empty((64, 160, 3), np.uint8))
+    with pytest.raises(ImageDecodeError, match="truncated"):
+        native.decode(data[: len(data) // 2], top._replace(y0=570, y1=634), np.empty((64, 160, 3), np.uint8))
