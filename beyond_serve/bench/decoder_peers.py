@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from beyond_serve.preprocess import native
+from beyond_serve.preprocess.geometry import Geometry, geometry
 from beyond_serve.preprocess.native_plan import native_params
-from beyond_serve.preprocess.plan import Fidelity, Geometry, PreprocessPlan, geometry
+from beyond_serve.preprocess.plan import Fidelity, PreprocessPlan
 
 Pixels = NDArray[np.uint8]
 Run = Callable[[bytes, Geometry], Pixels]

@@ -20,9 +20,12 @@ from beyond_serve.bench.images import paper_image
 from beyond_serve.bench.report import Result, Verdict
 from beyond_serve.bench.top1 import Maker, agreement
 from beyond_serve.preprocess import native
+from beyond_serve.preprocess.geometry import geometry
 from beyond_serve.preprocess.header import read_header
-from beyond_serve.preprocess.host import ImagePath, jpeg_path, library_jpeg_path
-from beyond_serve.preprocess.plan import Fidelity, PreprocessPlan, geometry
+from beyond_serve.preprocess.host import LibraryJpegPath
+from beyond_serve.preprocess.image_path import ImagePath
+from beyond_serve.preprocess.native_path import NativePath
+from beyond_serve.preprocess.plan import Fidelity, PreprocessPlan
 
 Pixels = NDArray[np.uint8]
 WayPath = Callable[[PreprocessPlan], ImagePath]
@@ -75,16 +78,19 @@ def ways() -> list[Way]:
     if native.available():
         found += [Way("native core", fidelity, _native(fidelity)) for fidelity in ("exact", "fast")]
     found.append(Way("simplejpeg + Pillow", "exact", _library("exact")))
-    found.append(Way("simplejpeg scaled + OpenCV", "fast", _library("fast")))
+    found.append(Way("simplejpeg scaled + Pillow", "fast", _library("fast")))
     return found
 
 
 def _native(fidelity: Fidelity) -> WayPath:
-    return lambda plan: jpeg_path(plan.interpolation, fidelity, tolerate_corrupt=False)
+    library = _library(fidelity)
+    return lambda plan: NativePath(
+        plan.interpolation, fidelity, tolerate_corrupt=False, otherwise=library(plan)
+    )
 
 
 def _library(fidelity: Fidelity) -> WayPath:
-    return lambda plan: library_jpeg_path(plan.interpolation, fidelity, tolerate_corrupt=False)
+    return lambda plan: LibraryJpegPath(plan.interpolation, fidelity, tolerate_corrupt=False)
 
 
 def reference(data: bytes, plan: PreprocessPlan) -> Pixels:

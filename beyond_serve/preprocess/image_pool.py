@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beyond_serve.preprocess import native
+from beyond_serve.preprocess.capabilities import Decoder
+from beyond_serve.preprocess.geometry import Region
 from beyond_serve.preprocess.header import ImageHeader
 from beyond_serve.preprocess.host import HostPreprocessor
 from beyond_serve.preprocess.native import NativeStatus
@@ -19,12 +21,14 @@ from beyond_serve.preprocess.pool import WorkerPool
 
 
 class Stamps(NamedTuple):
-    """When a worker began an image, where decoding ended and transforming began, and when it was done;
-    `time.monotonic_ns`."""
+    """When a worker began an image, where decoding ended and transforming began, and when it was done
+    (`time.monotonic_ns`); and how, see `Made`."""
 
     started_ns: int
     decoded_ns: int
     done_ns: int
+    decoder: Decoder = Decoder.NATIVE
+    scale: int = 1
 
 
 Done = Callable[[Stamps | None, BaseException | None], None]
@@ -38,6 +42,7 @@ class Job(NamedTuple):
     header: ImageHeader
     out: NDArray[np.uint8]
     done: Done
+    region: Region | None = None
 
 
 class ImagePool:
@@ -55,20 +60,27 @@ class ImagePool:
             self._native.attach(loop, self._completed)
 
     def submit(self, job: Job) -> None:
-        """Preprocess `job.data` into `job.out`."""
-        params = job.preprocessor.native_params(job.header) if self._native is not None else None
-        if params is None or self._native is None or not self._native.submit(job, job.data, params, job.out):
+        """Preprocess `job.data` into `job.out`. On any thread.
+
+        Raises:
+            InvalidRequestError: the region does not lie inside the image.
+            RuntimeError: the pool is closed.
+        """
+        native_pool = self._native
+        params = job.preprocessor.native_params(job.header, job.region) if native_pool is not None else None
+        if params is None or native_pool is None or not native_pool.submit(job, job.data, params, job.out):
             self._by_library(job)
 
     def close(self) -> None:
         """Finish what runs and join the threads; jobs that no native thread had begun end with
         ShuttingDownError. Blocks; call it on the loop, after which nothing more is told."""
-        self._workers.close()
         if self._native is not None:
             self._native.detach(self._loop)
             self._native.close()
+            # Before the workers end: what the core left alone is theirs.
             self._completed(self._native.completed())
             self._native = None
+        self._workers.close()
 
     def _by_library(self, job: Job) -> None:
         self._workers.submit(lambda: _run(job), job.done)
@@ -77,9 +89,9 @@ class ImagePool:
         for job, outcome in completions:
             assert isinstance(job, Job)
             if outcome.status == NativeStatus.OK:
-                decoded_ns = outcome.start_ns + outcome.decode_ns
-                job.done(Stamps(outcome.start_ns, decoded_ns, outcome.end_ns), None)
-            elif outcome.status == NativeStatus.UNSUPPORTED and self._native is not None:
+                decoded_ns, scale = outcome.start_ns + outcome.decode_ns, 8 // outcome.scale
+                job.done(Stamps(outcome.start_ns, decoded_ns, outcome.end_ns, Decoder.NATIVE, scale), None)
+            elif outcome.status == NativeStatus.UNSUPPORTED:
                 self._by_library(job)
             else:
                 job.done(None, outcome.error())
@@ -88,5 +100,5 @@ class ImagePool:
 def _run(job: Job) -> Stamps:
     """On a Python worker's thread."""
     started_ns = time.monotonic_ns()
-    decoded_ns = job.preprocessor.run(job.data, job.header, job.out)
-    return Stamps(started_ns, decoded_ns, time.monotonic_ns())
+    made = job.preprocessor.run(job.data, job.header, job.out, job.region)
+    return Stamps(started_ns, made.decoded_ns, time.monotonic_ns(), made.decoder, made.scale)

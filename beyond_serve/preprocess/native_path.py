@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from beyond_serve.errors import UnsupportedImageError
+from beyond_serve.preprocess.capabilities import Decoder
 from beyond_serve.preprocess.geometry import Geometry
 from beyond_serve.preprocess.header import ImageHeader
+from beyond_serve.preprocess.image_path import ImagePath, Made
 from beyond_serve.preprocess.native import decode
 from beyond_serve.preprocess.native_plan import native_params
 from beyond_serve.preprocess.plan import Fidelity, Interpolation
-
-if TYPE_CHECKING:
-    from beyond_serve.preprocess.host import ImagePath
 
 
 @dataclass(frozen=True, slots=True)
 class NativePath:
     """Decode, resize and placement in one native call; `otherwise` for plans and files the core does not do.
 
-    What it returns as the border between decoding and transforming is where the border would lie: the two
-    interleave row by row, and the native call tells the time spent in each.
+    Its border between decoding and transforming is where the border would lie: the two interleave row by row,
+    and the native call tells the time spent in each.
     """
 
     interpolation: Interpolation
@@ -32,14 +30,14 @@ class NativePath:
     tolerate_corrupt: bool
     otherwise: ImagePath
 
-    def __call__(self, data: bytes, header: ImageHeader, shape: Geometry, out: NDArray[np.uint8]) -> int:
+    def __call__(self, data: bytes, header: ImageHeader, shape: Geometry, out: NDArray[np.uint8]) -> Made:
         params = native_params(
             shape, self.interpolation, self.fidelity, tolerate_corrupt=self.tolerate_corrupt
         )
-        if params is None or not out.flags.c_contiguous:
+        if params is None:
             return self.otherwise(data, header, shape, out)
         try:
             outcome = decode(data, params, out)
         except UnsupportedImageError:
             return self.otherwise(data, header, shape, out)
-        return outcome.start_ns + outcome.decode_ns
+        return Made(outcome.start_ns + outcome.decode_ns, Decoder.NATIVE, 8 // outcome.scale)

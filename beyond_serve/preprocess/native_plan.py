@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from beyond_serve.preprocess.dct_scale import least_ratio
+from beyond_serve.preprocess.geometry import Geometry
 from beyond_serve.preprocess.native import NativeFilter, NativeFlag, NativeParams
 from beyond_serve.preprocess.orientation import stored_box, swaps_axes, upright_size
-from beyond_serve.preprocess.plan import Fidelity, Geometry, Interpolation
+from beyond_serve.preprocess.plan import Fidelity, Interpolation
 
 FILTERS = {
     Interpolation.BOX: NativeFilter.BOX,
@@ -18,20 +20,6 @@ FILTERS = {
 # The core mirrors after resizing, Pillow before. That is the same for every filter that is continuous; a box
 # takes a source pixel whole or not at all, and mirrored it decides ties the other way.
 _UNMIRRORED = (1, 5)
-
-FAST_RATIO = {
-    Interpolation.BILINEAR: 1.3,
-    Interpolation.BICUBIC: 1.4,
-    Interpolation.LANCZOS: 1.45,
-    Interpolation.HAMMING: 1.7,
-    Interpolation.BOX: 0.0,
-}
-"""Scaled pixels per output pixel that "fast" keeps at least, on each axis; 0 never scales.
-
-The least at which "fast" stays 38 dB from "exact" on both of scikit-learn's photographs at scales 1/2, 1/4
-and 1/8; tests hold it there. Worst of them, bilinear: 37.0 dB at 1.2, 38.4 at 1.3, 40.7 at 1.5, 44.2 at 1.9.
-Kernels fitted to the scaled pixels (integrals of the filter, filters narrowed by the decoder's own smoothing)
-did no better near 1. A box keeps 30 dB at best."""
 
 
 def native_params(
@@ -55,10 +43,10 @@ def native_params(
     if vertical_first(width, height, resized_width, resized_height) != swaps_axes(shape.orientation):
         flags |= NativeFlag.VERTICAL_FIRST
     return NativeParams(
-        0.0, 0.0, float(shape.stored[0]), float(shape.stored[1]), *resized,
+        *stored_box(shape.region, width, height, shape.orientation), *resized,
         int(stored_window[0]), int(stored_window[1]), columns, rows,
         filter=FILTERS[interpolation], orientation=shape.orientation,
-        min_ratio=FAST_RATIO[interpolation] if fidelity == "fast" else 0.0, flags=flags,
+        min_ratio=least_ratio(interpolation, fidelity), flags=flags,
     )  # fmt: skip
 
 

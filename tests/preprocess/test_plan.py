@@ -5,15 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beyond_serve.errors import ConfigError
+from beyond_serve.preprocess.geometry import geometry
 from beyond_serve.preprocess.orientation import stored_box, upright_box, upright_size
-from beyond_serve.preprocess.plan import (
-    CropRounding,
-    Interpolation,
-    Normalization,
-    PreprocessPlan,
-    Resize,
-    geometry,
-)
+from beyond_serve.preprocess.plan import CropRounding, Interpolation, Normalization, PreprocessPlan, Resize
 
 PLAN = PreprocessPlan()
 edges = st.integers(1, 5000)

@@ -68,7 +68,7 @@ class Resample:
 
     @property
     def box(self) -> tuple[float, float, float, float]:
-        """The window in the full image: left, top, right, bottom, not rounded; as plan.geometry has it."""
+        """The window in the full image: left, top, right, bottom, not rounded; as `geometry` has it."""
         window, (width, height), (wide, high) = self.window, self.full, self.resized
         # Multiplied before dividing: an uncropped axis then ends exactly at the image's edge.
         return (

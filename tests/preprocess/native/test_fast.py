@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
+from beyond_serve.preprocess.dct_scale import FAST_RATIO
 from beyond_serve.preprocess.geometry import geometry
 from beyond_serve.preprocess.native import available, decode
-from beyond_serve.preprocess.native_plan import FAST_RATIO, native_params
+from beyond_serve.preprocess.native_plan import native_params
 from beyond_serve.preprocess.plan import Interpolation, PreprocessPlan
 from tests.preprocess.native.jpegs import encode
 
