@@ -1,8 +1,8 @@
 """Builds the native preprocessing core; everything else about the package stands in pyproject.toml.
 
-The core links libjpeg-turbo, libpng, zlib-ng and libwebp statically, from the sources in third_party/. Needs a
-C++17 compiler, cmake and, on x86-64, nasm. Where one of them is missing the package installs without the core,
-and the library decoders serve.
+The core links libjpeg-turbo, libpng, zlib-ng and libwebp statically, from the sources in third_party/. Needs
+a C++17 compiler, cmake and, on x86-64, nasm. Where one of them is missing the package installs without the
+core, and the library decoders serve.
 
 BEYOND_JPEG_SOURCE names an unpacked libjpeg-turbo to use instead. BEYOND_NATIVE=require makes a failed build
 an error, BEYOND_NATIVE=skip leaves the core out. BEYOND_NATIVE_FLAGS are added for compiler and linker.
@@ -95,7 +95,14 @@ class BuildNative(build_ext):
             archives = [build_jpeg(jpeg, jpeg_build), *build_png_and_webp(others, build)]
             ext.extra_objects = [str(archive) for archive in archives]
             ext.depends += ext.extra_objects
-            includes = [jpeg / "src", jpeg_build, others["LIBPNG"], build / "png", build / "zlib", others["LIBWEBP"]]
+            includes = [
+                jpeg / "src",
+                jpeg_build,
+                others["LIBPNG"],
+                build / "png",
+                build / "zlib",
+                others["LIBWEBP"],
+            ]
             ext.include_dirs = [str(include) for include in includes]
             super().build_extension(ext)
         except Exception as error:

@@ -99,12 +99,14 @@ SUPPORT = (
     ),
     Support("jpeg", Feature.PROGRESSIVE, "the first scans alone; all scans are decoded here"),
     Support(
-        "png", Feature.EARLY_STOP, "rows come in order unless interlaced; those below the region are not read",
+        "png", Feature.EARLY_STOP,
+        "rows come in order unless interlaced; those below the region are not read",
         (Decoder.NATIVE,), in_paper=True,
     ),
     Support("png", Feature.PROGRESSIVE, "interlaced files: passes of 1/64 of the pixels onwards"),
     Support(
-        "webp", Feature.EARLY_STOP, "rows come in order, lossy and lossless; those below the region are not decoded",
+        "webp", Feature.EARLY_STOP,
+        "rows come in order, lossy and lossless; those below the region are not decoded",
         (Decoder.NATIVE,), in_paper=True,
     ),
     Support("webp", Feature.REDUCED_FIDELITY, "lossy files: the in-loop filter can be left out"),

@@ -1,4 +1,4 @@
-"""The native core for JPEG, PNG and WebP: decode of a region, resize and placement in one call, without the GIL.
+"""The native core: decode of a region of a JPEG, PNG or WebP, resize and placement in one call, GIL released.
 
 Present where the package's build found its tools (`available()`); the library decoders serve otherwise.
 """
@@ -186,8 +186,8 @@ def decode(
     bits keep their high byte.
 
     Raises:
-        ImageDecodeError: corrupt (libjpeg warnings and wrong checksums count, unless tolerated), or the box is
-            not in the image.
+        ImageDecodeError: corrupt (libjpeg warnings and wrong checksums count, unless tolerated), or the box
+            is not in the image.
         UnsupportedImageError: for another decoder: JPEGs with four components, lossless or 12-bit, interlaced
             PNGs, animations.
         PayloadTooLargeError: more pixels or memory than the core allows itself.

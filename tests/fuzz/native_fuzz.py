@@ -46,7 +46,13 @@ def build_jpeg(source: Path) -> Path:
     build = BUILD / "jpeg"
     # libjpeg-turbo's own code shifts negative numbers and calls through generic function types, on purpose.
     flags = "-fsanitize=address,fuzzer-no-link -g -O1 -fno-omit-frame-pointer"
-    options = ["ENABLE_SHARED=OFF", "WITH_TURBOJPEG=OFF", "WITH_TOOLS=OFF", "WITH_TESTS=OFF", "REQUIRE_SIMD=ON"]
+    options = [
+        "ENABLE_SHARED=OFF",
+        "WITH_TURBOJPEG=OFF",
+        "WITH_TOOLS=OFF",
+        "WITH_TESTS=OFF",
+        "REQUIRE_SIMD=ON",
+    ]
     _cmake(source, build, flags, options, "jpeg-static")
     return build
 
@@ -64,7 +70,15 @@ def build_target() -> Path:
     jpeg, others = build_jpeg(jpeg_source), build_png_and_webp()
     target = BUILD / "native_target"
     parts = [str(path) for path in sorted(SOURCES.glob("*.cpp")) if path.name not in PYTHON_PARTS]
-    includes = [SOURCES, jpeg_source / "src", jpeg, sources("libpng"), others / "png", others / "zlib", sources("libwebp")]
+    includes = [
+        SOURCES,
+        jpeg_source / "src",
+        jpeg,
+        sources("libpng"),
+        others / "png",
+        others / "zlib",
+        sources("libwebp"),
+    ]
     archives = [jpeg / "libjpeg.a", others / "libpng.a", others / "libwebp.a", others / "zlib" / "libz.a"]
     _run(
         "clang++", "-std=c++17", *SANITIZE, "-fsanitize=fuzzer", *(f"-I{include}" for include in includes),

@@ -84,7 +84,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* input, size_t length) {
   std::memcpy(data.get(), input + sizeof head, size);
   const beyond::Params params = params_of(head, data.get(), size);
   // One scratch for all inputs, as a worker has: what one image leaves behind must not hurt the next.
-  static beyond::Scratch scratch{{16, size_t{64} << 20, int64_t{1} << 22}};
+  static beyond::Scratch scratch{{16, size_t{64} << 20, int64_t{1} << 20}};
   const Result ours = decode(data.get(), size, params, scratch);
   if (ours.outcome.status != beyond::Status::kOk && ours.outcome.message[0] == 0) std::abort();
   // The cost is asked of whatever comes.

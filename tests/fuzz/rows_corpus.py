@@ -26,7 +26,9 @@ def rows_seeds() -> Iterator[tuple[str, bytes]]:
     for width, height in ((1, 1), (17, 33), (64, 48)):
         for lossless in (False, True):
             for alpha in (False, True):
-                name = f"webp-{width}x{height}-{'lossless' if lossless else 'lossy'}{'-alpha' if alpha else ''}"
+                name = (
+                    f"webp-{width}x{height}-{'lossless' if lossless else 'lossy'}{'-alpha' if alpha else ''}"
+                )
                 yield name, webp(width, height, lossless=lossless, alpha=alpha)
     yield from _webps()
     yield from damaged(webp(64, 48), "lossy")

@@ -119,7 +119,10 @@ void read_rows(Session& session, uint8_t* line) {
   RowFeed& feed = session.feed;
   const Region& region = feed.region();
   const size_t first = static_cast<size_t>(region.left) * static_cast<size_t>(session.pixels.bytes);
-  for (int y = 0; y < region.top; y++) png_read_row(session.png, nullptr, nullptr);
+  for (int y = 0; y < region.top; y++) {
+    if (y % kBatchRows == 0) feed.pause();
+    png_read_row(session.png, nullptr, nullptr);
+  }
   while (!feed.done()) {
     const int count = feed.batch();
     for (int r = 0; r < count; r++) {

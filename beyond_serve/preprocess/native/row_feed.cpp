@@ -47,6 +47,10 @@ void RowFeed::resize(int count) {
   const int64_t decoded = monotonic_ns();
   resizer_.resize(count);
   outcome_->resize_ns += monotonic_ns() - decoded;
+  pause();
+}
+
+void RowFeed::pause() {
   if (interlude_) outcome_->paused_ns += interlude_->play();
 }
 

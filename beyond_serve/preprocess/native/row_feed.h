@@ -32,6 +32,9 @@ class RowFeed {
   // `count` rows are in their places.
   void resize(int count);
 
+  // Between rows: shorter images may go first.
+  void pause();
+
   // A damaged image is an error, or where damage is tolerated its missing rows are black and it has a warning.
   void damaged(Status why, const char* text, int64_t byte_position);
   // Ends the clock.

@@ -18,8 +18,11 @@ from beyond_serve.preprocess.plan import PreprocessPlan
 from tests.preprocess.images import Pixels, chunk
 from tests.preprocess.native.jpegs import picture
 
-KINDS = [(0, 1), (0, 2), (0, 4), (0, 8), (0, 16), (2, 8), (2, 16), (3, 1), (3, 2), (3, 4), (3, 8), (4, 8), (4, 16),
-         (6, 8), (6, 16)]  # fmt: skip
+KINDS = [
+    *[(0, bits) for bits in (1, 2, 4, 8, 16)],
+    *[(3, bits) for bits in (1, 2, 4, 8)],
+    *[(colour, bits) for colour in (2, 4, 6) for bits in (8, 16)],
+]
 """Colour type and bits: all that a PNG may have."""
 SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 IDAT_BYTES = 8192

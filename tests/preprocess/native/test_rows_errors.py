@@ -1,5 +1,5 @@
-"""PNG and WebP in the native core: what is refused, with what and where; what below the region is not looked at;
-and that nothing is written outside the slot."""
+"""PNG and WebP in the native core: what is refused, with what and where; what below the region is not looked
+at; and that nothing is written outside the slot."""
 
 from __future__ import annotations
 
@@ -73,8 +73,10 @@ def test_damage_below_the_region_is_not_looked_at(name: str) -> None:
 def test_truncated_says_where(name: str) -> None:
     data = TALL[name]
     end = len(data) // 2
-    what = name.split()[0]
-    with pytest.raises(ImageDecodeError, match=rf"the {what} is truncated: it ends at byte {end}, before its row \d+"):
+    what = name.split(maxsplit=1)[0]
+    with pytest.raises(
+        ImageDecodeError, match=rf"the {what} is truncated: it ends at byte {end}, before its row \d+"
+    ):
         run(data[:end], WHOLE)
     outcome = outcome_of(data[:end], WHOLE)
     assert outcome.format == what
@@ -103,7 +105,9 @@ def test_a_wrong_checksum_of_pixels() -> None:
     data = bytearray(TALL["PNG"])
     size = struct.unpack_from(">I", data, data.index(b"IDAT") - 4)[0]
     data[data.index(b"IDAT") + 4 + size] ^= 1
-    with pytest.raises(ImageDecodeError, match=r"the PNG cannot be decoded: IDAT: CRC error at byte \d+, row \d+"):
+    with pytest.raises(
+        ImageDecodeError, match=r"the PNG cannot be decoded: IDAT: CRC error at byte \d+, row \d+"
+    ):
         run(bytes(data), WHOLE)
     params = WHOLE._replace(flags=TOLERANT)
     np.testing.assert_array_equal(run(bytes(data), params), pillow_pixels(TALL["PNG"]))
@@ -130,7 +134,7 @@ def test_pixels_that_end_early() -> None:
     few = png(120, 800)
     data = few[:16] + struct.pack(">II", 120, 900) + few[24:]
     fixed = data[:8] + chunk(data[12:29]) + data[33:]
-    with pytest.raises(ImageDecodeError, match="cannot be decoded: .*row 8"):
+    with pytest.raises(ImageDecodeError, match=r"cannot be decoded: .*row 8"):
         run(fixed, WHOLE)
 
 
