@@ -1,102 +1,129 @@
-"""Invariants of the batcher over random arrivals, costs, deadlines, cancellations and failures."""
+"""The whole batcher in virtual time: whatever comes, in whatever order, every promise holds."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from beyond_serve.batching import Admission, Batcher, FixedPolicy
-from beyond_serve.errors import EngineError
-from tests.fakes.batching import Ended, FakeInstance, FakeSlot, make_request
+from beyond_serve.batching import (
+    AdaptivePolicy,
+    BatchPolicy,
+    DeadlinePolicy,
+    DeferredPolicy,
+    DeviceShare,
+    FixedPolicy,
+)
 from tests.fakes.clock import FakeClock
+from tests.fakes.virtual_world import VirtualWorld
 
 MS = 1_000_000
 
-arrival = st.tuples(
+POLICIES = ["fixed", "adaptive", "deadline", "deferred"]
+
+arrivals = st.tuples(
     st.just("arrive"),
-    st.sampled_from(["one", "two"]),
-    st.one_of(st.none(), st.integers(1, 20 * MS)),
+    st.fixed_dictionaries(
+        {
+            "count": st.integers(1, 5),
+            "key": st.sampled_from(["one", "two", "three"]),
+            "after_ns": st.none() | st.integers(1, 25 * MS),
+            "level": st.integers(1, 3),
+            "poison": st.sampled_from([False, False, False, True]),
+            "when_done": st.sampled_from(["", "", "", "send", "cancel"]),
+        }
+    ),
 )
 event = st.one_of(
-    arrival,
-    arrival,
-    st.tuples(st.just("pass"), st.integers(0, 5 * MS)),
-    st.tuples(st.just("complete"), st.integers(0, 2), st.booleans()),
-    st.tuples(st.just("cancel"), st.integers(0, 10_000)),
+    arrivals,
+    arrivals,
+    st.tuples(st.just("pass"), st.integers(0, 8 * MS)),
+    st.tuples(st.just("pass"), st.integers(0, 8 * MS)),
+    st.tuples(st.just("cancel"), st.integers(0, 200)),
+    st.tuples(st.just("lose"), st.integers(0, 3)),
+    st.tuples(st.just("return"), st.integers(0, 3)),
+)
+# Hypothesis makes short lists unless it is told not to.
+few = st.lists(event, max_size=4)
+many = few | st.lists(event, min_size=15, max_size=40)
+costs = st.builds(
+    lambda first_ns, slope_ns, cliff_ns: {1: first_ns, 3: first_ns + 2 * slope_ns, 4: cliff_ns, 8: cliff_ns},
+    st.integers(1, 6 * MS),
+    st.integers(0, 2 * MS),
+    st.integers(1, 20 * MS),
+)
+shapes = st.fixed_dictionaries(
+    {"cost": costs, "max_batch": st.integers(1, 8), "instances": st.integers(1, 4)}
 )
 
 
-@settings(max_examples=150, deadline=None)
+def policy_of(name: str, instances: int, delay_ns: int) -> BatchPolicy:
+    if name == "fixed":
+        return FixedPolicy(delay_ns)
+    if name == "adaptive":
+        return AdaptivePolicy(instances)
+    return DeadlinePolicy(instances) if name == "deadline" else DeferredPolicy(instances, delay_ns)
+
+
+def happen(world: VirtualWorld, event: tuple[str, Any]) -> None:
+    kind, detail = event
+    if kind == "arrive":
+        for _ in range(detail["count"]):
+            world.arrive(**{name: value for name, value in detail.items() if name != "count"})
+    elif kind == "pass":
+        world.clock.advance(detail)
+    elif kind == "cancel":
+        world.cancel(detail)
+    else:
+        instance = world.instances[detail % len(world.instances)]
+        (instance.lose if kind == "lose" else instance.come_back)()
+    world.clock.settle()
+
+
+@pytest.mark.parametrize("name", POLICIES)
+@settings(max_examples=60, deadline=None)
+@given(shape=shapes, events=many, delay_ns=st.sampled_from([0, MS, 4 * MS]), inline=st.booleans())
+def test_every_promise_holds(
+    name: str, shape: dict[str, Any], events: list[tuple[str, Any]], delay_ns: int, inline: bool
+) -> None:
+    world = VirtualWorld(policy_of(name, shape["instances"], delay_ns), inline=inline, **shape)
+    for event in events:
+        happen(world, event)
+        world.check_step()
+    world.run_out()
+    world.check_end()
+
+
+@pytest.mark.parametrize("name", POLICIES)
+@settings(max_examples=40, deadline=None)
 @given(
-    events=st.lists(event, max_size=60),
-    delay_ns=st.sampled_from([0, MS, 4 * MS]),
-    max_batch=st.integers(1, 5),
-    instance_count=st.integers(1, 3),
+    shape=shapes,
+    events=st.lists(st.tuples(st.booleans(), few), min_size=8, max_size=16),
+    delay_ns=st.sampled_from([0, 2 * MS]),
+    slots=st.integers(1, 3),
 )
-def test_invariants(events: list[tuple], delay_ns: int, max_batch: int, instance_count: int) -> None:
-    clock, ended = FakeClock(), Ended()
-    admission = Admission(10_000)
-    batcher = Batcher(FixedPolicy(delay_ns), admission, clock, max_batch=max_batch)
-    instances = [FakeInstance(f"i{n}", batcher, clock) for n in range(instance_count)]
-    for instance in instances:
-        batcher.instance_ready(instance)
-    requests, slots, cancelled = [], [], set()
-
-    def no_one_waits_beyond_the_delay_while_an_instance_is_free() -> None:
-        if any(instance.running is None for instance in instances):
-            for lane in batcher._lanes.values():
-                assert not lane.living or clock.now_ns() - lane.head_ns() <= delay_ns
-
-    for kind, *details in events:
-        if kind == "arrive":
-            key, after_ns = details
-            deadline_ns = None if after_ns is None else clock.now_ns() + after_ns
-            request = make_request(
-                len(requests), clock, ended, key=key, deadline_ns=deadline_ns, admission=admission
-            )
-            request.slot = FakeSlot()
-            slots.append(request.slot)
-            requests.append(request)
-            batcher.enqueue(request)
-        elif kind == "pass":
-            clock.advance(details[0])
-        elif kind == "complete":
-            instance = instances[details[0] % instance_count]
-            if instance.running is not None:
-                instance.complete(EngineError("no") if details[1] else None)
-        elif requests:
-            request = requests[details[0] % len(requests)]
-            if not request.done:
-                cancelled.add(request.payload)
-                request.cancel()
-        clock.settle()
-        no_one_waits_beyond_the_delay_while_an_instance_is_free()
-
-    for _ in range(len(requests) + 1):
-        clock.advance(max(delay_ns, 1))
-        for instance in instances:
-            if instance.running is not None:
-                instance.complete()
-        clock.settle()
-
-    batches = [batch for instance in instances for batch in instance.batches]
-    assert all(1 <= len(batch) <= max_batch for batch in batches)
-    # Nothing lost, nothing answered twice, nobody answered who left.
-    answered = [request.payload for request in ended.requests]
-    assert len(answered) == len(set(answered))
-    assert set(answered) | cancelled == set(range(len(requests)))
-    assert not set(answered) & cancelled
-    # Each result is the request's own.
-    assert all(
-        request.outputs[request.index] == f"result of {request.payload}"
-        for request in ended.requests
-        if request.error is None
+def test_every_promise_holds_for_two_models_on_one_device(
+    name: str,
+    shape: dict[str, Any],
+    events: list[tuple[bool, list[tuple[str, Any]]]],
+    delay_ns: int,
+    slots: int,
+) -> None:
+    clock, share = FakeClock(), DeviceShare(slots)
+    first = VirtualWorld(
+        policy_of(name, shape["instances"], delay_ns), clock=clock, share=share, weight=3.0, **shape
     )
-    # First in, first out within a key, per instance start order.
-    for key in ("one", "two"):
-        of_key = [batch for batch in batches if batch.key == key]
-        of_key.sort(key=lambda batch: (batch.timing.started, batch.requests[0].payload))
-        order = [request.payload for batch in of_key for request in batch.requests]
-        assert order == sorted(order)
-    assert admission.waiting == 0
-    assert all(slot.freed == 1 for slot in slots)
+    second = VirtualWorld(FixedPolicy(delay_ns), clock=clock, share=share, **shape)
+    for to_first, found in events:
+        for event in found:
+            happen(first if to_first else second, event)
+            assert share._running == first.batcher.batches_running + second.batcher.batches_running <= slots
+            first.check_step()
+            second.check_step()
+    for world in (first, second, first):
+        world.run_out()
+    first.check_end()
+    second.check_end()
+    assert share._running == 0

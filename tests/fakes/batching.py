@@ -45,6 +45,8 @@ class InlineFake(FakeInstance):
 
 
 class FakeSlot:
+    """Counts how often it came back."""
+
     def __init__(self) -> None:
         self.freed = 0
 
@@ -76,13 +78,17 @@ def make_request(
     key: object = "image",
     deadline_ns: int | None = None,
     admission: Admission | None = None,
+    level: int = 1,
+    size: int = 0,
 ) -> Request:
     """A request as a model would make and admit it."""
     now_ns = clock.now_ns()
-    request = Request(payload, key, Trace(now_ns, now_ns), ended, deadline_ns=deadline_ns)
+    request = Request(payload, key, Trace(now_ns, now_ns), ended, deadline_ns=deadline_ns, level=level)
     if admission is not None:
-        admission.enter()
+        admission.enter(1, level, size)
         request.admission = admission
+        request.held_bytes = size
+        request.handicap_ns = admission.levels.handicap_ns(level)
     if deadline_ns is not None:
         request.timer = clock.call_at_ns(deadline_ns, request.expire)
     return request
