@@ -87,6 +87,8 @@ bool create(Session& session) {
   png_set_user_limits(session.png, PNG_UINT_31_MAX, PNG_UINT_31_MAX);  // pixels have been limited before
   png_set_crc_action(session.png, tolerate ? PNG_CRC_WARN_USE : PNG_CRC_ERROR_QUIT,
                      tolerate ? PNG_CRC_WARN_DISCARD : PNG_CRC_ERROR_QUIT);
+  // Some writers declare a smaller window than they use; Pillow reads their files.
+  png_set_option(session.png, PNG_MAXIMUM_INFLATE_WINDOW, PNG_OPTION_ON);
   // Text, profiles and the like are passed over, their checksums looked at.
   png_set_keep_unknown_chunks(session.png, PNG_HANDLE_CHUNK_NEVER, nullptr, -1);
   return true;

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,7 +16,7 @@ from beyond_serve.preprocess.host import HostPreprocessor
 from beyond_serve.preprocess.native import NativeFlag, NativeParams, available, decode
 from beyond_serve.preprocess.native_plan import FILTERS, native_params
 from beyond_serve.preprocess.plan import Fidelity, Interpolation, PreprocessPlan, Resize
-from tests.preprocess.images import encode, exif
+from tests.preprocess.images import chunk, encode, exif
 from tests.preprocess.native.jpegs import picture
 from tests.preprocess.native.rasters import KINDS, by_pillow, pillow_pixels, png, webp
 
@@ -112,6 +115,20 @@ def test_flat_lossless_webps() -> None:
         out = np.empty_like(pixels)
         decode(data, NativeParams(0, 0, width, height, width, height, 0, 0, width, height), out)
         np.testing.assert_array_equal(out, pixels)
+
+
+def test_a_png_that_declares_a_smaller_window_than_it_uses() -> None:
+    """Known of some writers; Pillow reads them."""
+    tile = np.random.default_rng(0).integers(0, 256, (20, 361), np.uint8)
+    tile[:, 0] = 0
+    packed = bytearray(zlib.compress(np.tile(tile, (10, 1)).tobytes(), 9))
+    packed[0] = 0x08  # 256 bytes
+    packed[1] = 31 - (packed[0] << 8) % 31
+    head = chunk(b"IHDR" + struct.pack(">IIBBBBB", 120, 200, 8, 2, 0, 0, 0))
+    data = b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT" + bytes(packed)) + chunk(b"IEND")
+    out = np.empty((200, 120, 3), np.uint8)
+    decode(data, NativeParams(0, 0, 120, 200, 120, 200, 0, 0, 120, 200), out)
+    np.testing.assert_array_equal(out, pillow_pixels(data))
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP"])
