@@ -90,10 +90,12 @@ class Entrance:
     def refuse_late(self, request: Request, line: ImageLine | None = None) -> bool:
         """Fail an admitted request that is expected to miss its deadline; whether it was.
 
+        Where nothing has run for a while one is let through to see whether the expectation is true.
+
         Args:
             line: where it will be decoded, if it will.
         """
-        if request.deadline_ns is None:
+        if request.deadline_ns is None or self._batcher.untried:
             return False
         # It has a place already, and is not ahead of itself.
         ahead = max(self._admission.ahead(request.level) - 1, 0)

@@ -189,6 +189,7 @@ def _connect(model: Model, batcher: Batcher, arena: SlotArena, shared: Shared) -
     if model.config.ladder:
         model.ladder = _ladder(model, model.line, shared)
     model.line.least_batch_ns = lambda: batcher.cost.latency_ns(1)
+    model.line.believed = lambda: not batcher.untried
 
 
 def _ladder(model: Model, line: ImageLine, shared: Shared) -> FidelityLadder:

@@ -24,6 +24,9 @@ class ImageLine:
         weight: its share of the workers beside other models that have work.
         virtual_ns: what its images have cost, over its weight.
         held: images that the pool has.
+        least_batch_ns: what a batch takes at least.
+        believed: whether predictions may end a request; not where nothing has run for so long that they
+            might be wrong and nobody would learn it.
         rung: name of the ladder's plan that `preprocessor` is; empty without a ladder.
     """
 
@@ -46,6 +49,7 @@ class ImageLine:
         self.rung = ""
         self.cost = DecodeCost()
         self.least_batch_ns: Callable[[], int] = lambda: 0
+        self.believed: Callable[[], bool] = lambda: True
         self._waiting = Lane(by_deadline=by_deadline)
         self._stage = stage
         arena.on_free = stage.pump_soon
@@ -79,7 +83,8 @@ class ImageLine:
             request = self._waiting.first()
             if request.deadline_ns is None:
                 return request
-            if now_ns + self.predict_ns(request) + self.least_batch_ns() <= request.deadline_ns:
+            ends_ns = now_ns + self.predict_ns(request) + self.least_batch_ns()
+            if ends_ns <= request.deadline_ns or not self.believed():
                 return request
             request.give_up()
         return None
@@ -205,7 +210,7 @@ class PreprocessStage:
                 request.fail(_typed(error))
         else:
             trace = request.trace
-            trace.decode_started, trace.decoded, trace.transformed = stamps
+            trace.decode_started, trace.decoded, trace.transformed = stamps[:3]
             request.slot = slot
             # The encoded bytes have served; a queue of decoded images must not hold both.
             request.drop_payload()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from beyond_serve.batching import Admission, BatchCost, Batcher, FixedPolicy, Levels, Request
+from beyond_serve.batching.batcher import UNTRIED_NS
 from beyond_serve.errors import BeyondError, ShuttingDownError
 from beyond_serve.server.call import Call
 from beyond_serve.server.entrance import Entrance
@@ -149,3 +150,11 @@ def test_without_a_deadline_nothing_is_forecast() -> None:
     world = World()
     world.busy()
     assert not world.entrance.refuse_late(world.come(b"1")[0])
+
+
+def test_after_a_long_rest_one_is_let_through_to_see_whether_the_costs_are_right() -> None:
+    world = World()
+    world.busy().complete()
+    world.clock.advance(UNTRIED_NS)
+    (request,) = world.come(b"1", timeout_us=1)
+    assert not world.entrance.refuse_late(request)
