@@ -105,7 +105,7 @@ def _report(request: ExportRequest, card: ModelCard, console: Console) -> None:
         f"wrote {model} ({model.stat().st_size / 1e6:.1f} MB), {sidecar.name} and {card_file.name}: "
         f"{card.macs / 1e9:.3f} GMACs ({2 * card.macs / 1e9:.3f} GFLOPs) an image, "
         f"{card.parameters / 1e6:.2f} M parameters; ONNX Runtime's logits differ from torch's by at most "
-        f"{card.largest_difference:.1e}",
+        f"{card.difference_of_spread:.1e} of what another image does to them",
         markup=False,
         highlight=False,
         soft_wrap=True,

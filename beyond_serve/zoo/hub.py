@@ -56,7 +56,7 @@ def fetch(repository: str, endpoint: str | None = None, cache: Path | None = Non
 def _fetch(repository: str, endpoint: str | None, cache: Path | None) -> Fetched:
     endpoint = endpoint or os.environ.get("HF_ENDPOINT") or _DEFAULT_ENDPOINT
     hub = torch_extra.load("huggingface_hub")
-    why_not = _unreachable(f"{endpoint}/{repository}/resolve/main/config.json")
+    why_not = why_unreachable(f"{endpoint}/{repository}/resolve/main/config.json")
     files = _Files(hub, repository, endpoint, cache, why_not)
     config = files.get("config.json")
     files.get_if_there("preprocessor_config.json")
@@ -124,7 +124,7 @@ class _Files:
         )
 
 
-def _unreachable(url: str) -> str | None:
+def why_unreachable(url: str) -> str | None:
     """Why nothing answers at `url`, None if something does. Asked once: the hub's client would retry for
     half a minute before it says so."""
     if not url.startswith(("http://", "https://")):

@@ -39,5 +39,5 @@ def wrong_image_size(name: str, image_size: int, error: Exception) -> ConfigErro
     """What to tell when a library refuses to build `name` for images of this size."""
     return ConfigError(
         f"{name} cannot take images of {image_size}x{image_size}: {one_line(error)}",
-        "leave --image-size out, or give a multiple of 32",
+        "leave --image-size out, or give a multiple of its patches; of 32 for most",
     )

@@ -38,6 +38,7 @@ def random_network(architecture: Architecture, seed: int, image_size: int) -> Ne
             config = transformers.AutoConfig.for_model(
                 architecture.model, **{"num_labels": 1000, **architecture.settings, "image_size": image_size}
             )
+            _check_patches(vars(config), image_size)
             model = _auto(transformers).from_config(config, attn_implementation=_ATTENTION)
             module = _logits_of(model)
             settle(module, image_size, seed)
@@ -60,6 +61,10 @@ def network_of_folder(
     config = read_json(folder / "config.json")
     plan = _plan_of(folder, fallback)
     size = image_size or plan.output_shape[0]
+    try:
+        _check_patches(config, size)
+    except ValueError as error:
+        raise wrong_image_size(str(folder), size, error) from error
     model = _load(folder, config, size)
     return Network(_logits_of(model), at_size(plan, size), _labels_of(folder), weights, origin)
 
@@ -85,6 +90,7 @@ def _labels_of(folder: Path) -> tuple[str, ...] | None:
 
 def _load(folder: Path, config: dict[str, Any], image_size: int) -> Any:
     transformers = torch_extra.load("transformers")
+    transformers.utils.logging.disable_progress_bar()
     changed = {"image_size": image_size} if "image_size" in config else {}
     try:
         model, report = _auto(transformers).from_pretrained(
@@ -107,6 +113,13 @@ def _load(folder: Path, config: dict[str, Any], image_size: int) -> Any:
             "it may be a backbone without its head; export one that was trained to classify",
         )
     return model
+
+
+def _check_patches(config: dict[str, Any], image_size: int) -> None:
+    """Raises ValueError where a rest of the image would fall off the last patch, in silence."""
+    patch = config.get("patch_size")
+    if isinstance(patch, int) and image_size % patch:
+        raise ValueError(f"its patches are of {patch}x{patch}")
 
 
 def _auto(transformers: Any) -> Any:
