@@ -1,4 +1,4 @@
-"""The batcher under a clock that moves only when told."""
+"""The batcher under a clock that moves only when told: what becomes a batch, and when."""
 
 from __future__ import annotations
 
@@ -6,42 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from beyond_serve.batching import Admission, Batch, BatchCost, Batcher, FixedPolicy, State
-from beyond_serve.errors import EngineError, InstanceLostError, QueueFullError, ShuttingDownError
-from tests.fakes.batching import Ended, FakeInstance, FakeSlot, InlineFake, make_request
-from tests.fakes.clock import FakeClock
-
-MS = 1_000_000
-
-
-class World:
-    """A batcher with fake instances."""
-
-    def __init__(
-        self, *, delay_ns: int = 0, max_batch: int = 4, instances: int = 1, capacity: int = 100
-    ) -> None:
-        self.clock = FakeClock()
-        self.admission = Admission(capacity)
-        self.batcher = Batcher(FixedPolicy(delay_ns), self.admission, self.clock, max_batch=max_batch)
-        self.instances = [FakeInstance(f"i{n}", self.batcher, self.clock) for n in range(instances)]
-        self.ended = Ended()
-        for instance in self.instances:
-            self.batcher.instance_ready(instance)
-        self.clock.settle()
-
-    def enqueue(self, *payloads: object, key: object = "image", deadline_ns: int | None = None):
-        requests = [
-            make_request(
-                p, self.clock, self.ended, key=key, deadline_ns=deadline_ns, admission=self.admission
-            )
-            for p in payloads
-        ]
-        for request in requests:
-            self.batcher.enqueue(request)
-        return requests
-
-    def sizes(self) -> list[int]:
-        return [len(batch) for instance in self.instances for batch in instance.batches]
+from beyond_serve.batching import Batch, BatchCost, FixedPolicy
+from beyond_serve.errors import QueueFullError
+from tests.fakes.batching import FakeInstance, InlineFake, make_request
+from tests.fakes.world import MS, World
 
 
 def test_arrivals_of_one_loop_iteration_share_a_batch_without_any_delay() -> None:
@@ -144,96 +112,6 @@ def test_a_waiting_lane_does_not_hold_up_a_full_one() -> None:
     assert [batch.key for batch in world.instances[0].batches] == ["two"]
 
 
-def test_a_failed_batch_runs_again_one_by_one_and_only_the_culprit_fails() -> None:
-    world = World(max_batch=2)
-    world.enqueue("a", "b", "c")
-    world.clock.settle()
-    world.instances[0].complete(EngineError("no"))
-    assert world.ended.results() == []
-    world.instances[0].complete(EngineError("no"))
-    assert world.ended.results() == ["engine"]
-    world.instances[0].complete()
-    world.instances[0].complete()
-    assert world.ended.results() == ["engine", "result of b", "result of c"]
-    assert [batch.release for batch in world.instances[0].batches] == ["full", "retry", "retry", "idle"]
-
-
-def test_a_lost_instance_gets_nothing_more_and_its_request_runs_once_more() -> None:
-    world = World(instances=2, max_batch=1)
-    world.enqueue("a")
-    world.clock.settle()
-    lost, other = sorted(world.instances, key=lambda instance: not instance.batches)
-    batch = lost.batches[0]
-    batch.error = InstanceLostError("killed")
-    world.batcher.batch_done(lost, batch, reusable=False)
-    world.enqueue("b", "c")
-    world.clock.settle()
-    assert [request.payload for request in other.batches[0].requests] == ["a"]
-    other.complete(InstanceLostError("killed as well"))
-    assert world.ended.results() == ["instance_lost"]
-    assert len(lost.batches) == 1
-    assert world.sizes() == [1, 1, 1]
-
-
-def test_a_waiting_request_is_told_at_its_deadline() -> None:
-    world = World(max_batch=1)
-    world.enqueue("first")
-    world.clock.settle()
-    world.enqueue("late", deadline_ns=world.clock.now_ns() + 3 * MS)
-    world.clock.advance(3 * MS - 1)
-    assert world.ended.results() == []
-    world.clock.advance(1)
-    assert world.ended.results() == ["deadline_exceeded"]
-
-
-def test_a_running_request_is_told_at_its_deadline_and_only_then() -> None:
-    world = World()
-    world.enqueue("late", deadline_ns=world.clock.now_ns() + 3 * MS)
-    world.clock.settle()
-    world.clock.advance(3 * MS)
-    assert world.ended.results() == ["deadline_exceeded"]
-    world.instances[0].complete()
-    assert world.ended.results() == ["deadline_exceeded"]
-
-
-def test_an_expired_request_is_never_started() -> None:
-    world = World(max_batch=1)
-    world.enqueue("first")
-    world.clock.settle()
-    world.enqueue("late", deadline_ns=world.clock.now_ns() + MS)
-    world.clock.advance(2 * MS)
-    world.instances[0].complete()
-    world.clock.settle()
-    assert world.sizes() == [1]
-
-
-def test_a_cancelled_request_frees_its_place_and_its_slot_and_is_never_answered() -> None:
-    world = World(max_batch=1)
-    world.enqueue("first")
-    world.clock.settle()
-    (request,) = world.enqueue("gone")
-    request.slot = slot = FakeSlot()
-    assert world.admission.waiting == 1
-    request.cancel()
-    assert (world.admission.waiting, slot.freed) == (0, 1)
-    world.instances[0].complete()
-    world.clock.settle()
-    assert world.ended.results() == ["result of first"]
-    assert world.sizes() == [1]
-
-
-def test_a_running_requests_slot_stays_until_the_instance_is_through() -> None:
-    world = World()
-    (request,) = world.enqueue("a")
-    request.slot = slot = FakeSlot()
-    world.clock.settle()
-    request.cancel()
-    assert slot.freed == 0
-    world.instances[0].complete()
-    assert slot.freed == 1
-    assert world.ended.requests == []
-
-
 def test_admission_counts_what_waits_and_not_what_runs() -> None:
     world = World(max_batch=2, capacity=3)
     world.enqueue("a", "b")
@@ -245,46 +123,6 @@ def test_admission_counts_what_waits_and_not_what_runs() -> None:
     assert refused.value.retry_after_s >= 1
     world.instances[0].complete()
     assert world.admission.waiting == 1
-
-
-def test_admission_takes_all_or_none() -> None:
-    admission = Admission(3)
-    admission.enter(2)
-    with pytest.raises(QueueFullError):
-        admission.enter(2)
-    assert admission.waiting == 2
-
-
-def test_fail_waiting_ends_what_waits_and_leaves_what_runs() -> None:
-    world = World(max_batch=1)
-    world.enqueue("runs", "waits")
-    world.clock.settle()
-    world.batcher.fail_waiting(ShuttingDownError("stop"))
-    assert world.ended.results() == ["shutting_down"]
-    world.instances[0].complete()
-    assert world.ended.results() == ["shutting_down", "result of runs"]
-
-
-def test_dead_requests_do_not_pile_up_while_every_instance_is_busy() -> None:
-    world = World(max_batch=1)
-    world.enqueue("runs")
-    world.clock.settle()
-    for _ in range(10_000):
-        (request,) = world.enqueue("leaves")
-        request.cancel()
-    (lane,) = world.batcher._lanes.values()
-    assert len(lane._entries) <= 65
-    assert world.admission.waiting == 0
-
-
-def test_a_request_that_ended_while_decoding_is_ignored() -> None:
-    world = World()
-    request = make_request("a", world.clock, world.ended)
-    request.state = State.DECODING
-    request.cancel()
-    world.batcher.enqueue(request)
-    world.clock.settle()
-    assert world.sizes() == []
 
 
 def test_lanes_of_keys_that_clients_made_up_are_forgotten() -> None:
@@ -364,3 +202,27 @@ def test_lanes_of_a_rehearsal_do_not_keep_its_order() -> None:
     world.clock.settle()
     world.instances[0].complete()
     assert [request.payload for request in world.instances[0].batches[-1].requests] == ["late", "soon"]
+
+
+def test_the_more_urgent_lane_goes_first() -> None:
+    world = World()
+    world.enqueue("runs")
+    world.clock.settle()
+    world.enqueue("early", key="one")
+    world.clock.advance(1)
+    urgent = make_request("urgent", world.clock, world.ended, key="two")
+    urgent.handicap_ns = -MS
+    world.batcher.enqueue(urgent)
+    for _ in range(3):
+        world.instances[0].complete()
+    assert world.ended.results() == ["result of runs", "result of urgent", "result of early"]
+
+
+def test_lanes_that_are_in_use_are_kept_however_many_they_are() -> None:
+    world = World(instances=0, capacity=1_000)
+    for number in range(500):
+        world.enqueue(number, key=("tensor", (number,)))
+    assert world.admission.waiting == 500
+    world.batcher.instance_ready(FakeInstance("late", world.batcher, world.clock))
+    world.clock.settle()
+    assert world.admission.waiting == 499
