@@ -83,7 +83,7 @@ def happen(world: VirtualWorld, event: tuple[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("name", POLICIES)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(shape=shapes, events=many, delay_ns=st.sampled_from([0, MS, 4 * MS]), inline=st.booleans())
 def test_every_promise_holds(
     name: str, shape: dict[str, Any], events: list[tuple[str, Any]], delay_ns: int, inline: bool
@@ -97,7 +97,7 @@ def test_every_promise_holds(
 
 
 @pytest.mark.parametrize("name", POLICIES)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     shape=shapes,
     events=st.lists(st.tuples(st.booleans(), few), min_size=8, max_size=16),
