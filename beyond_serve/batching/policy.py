@@ -88,13 +88,19 @@ class FixedPolicy:
         return WaitUntil(when)
 
 
+_BUSY = 0.85
+"""Above this share of the best rate a free instance is worth more than a larger batch. From simulation, with
+three tables and 1 to 16 instances: docs/simulate.md."""
+
+
 @dataclass(frozen=True, slots=True)
 class AdaptivePolicy:
     """Waits only as far as the arrivals ask for larger batches, and never longer than a batch takes.
 
-    The smallest batch whose rate keeps up with the arrivals, with a fifth to spare, is enough: smaller
-    ones would let the queue grow, larger ones only add delay. While the costs or the arrivals are
-    unknown an instance takes what waits.
+    The smallest batch whose rate would keep up with the arrivals if there were one instance more is enough:
+    with many instances that is what keeps up, and smaller batches would only occupy all of them; a single
+    one should hardly ever wait, since what comes meanwhile makes its next batch larger anyway. While the
+    costs or the arrivals are unknown an instance takes what waits.
 
     Attributes:
         instances: that share the arrivals.
@@ -112,7 +118,9 @@ class AdaptivePolicy:
         if view.waiting >= enough:
             return Dispatch(view.waiting, "idle")
         # Twice what filling takes on average: arrivals that have ended must not hold up the last ones.
-        bound = self.max_delay_ns or min(view.cost.latency_ns(enough), int(2 * enough * view.gap_ns))
+        bound = min(view.cost.latency_ns(enough), int(2 * enough * view.gap_ns))
+        if self.max_delay_ns:
+            bound = min(bound, self.max_delay_ns)
         when, release = view.oldest_ns + bound, "delay"
         if view.earliest_deadline_ns is not None:
             latest = view.earliest_deadline_ns - view.cost.latency_ns(enough) - view.cost.margin_ns
@@ -123,15 +131,17 @@ class AdaptivePolicy:
         return WaitUntil(when)
 
     def enough(self, view: QueueView) -> int:
-        """The smallest batch that keeps up with the arrivals, at most `max_batch`."""
-        if not view.cost.known or view.gap_ns <= 0:
+        """The batch that is worth waiting for, at most `max_batch`; 1 to wait for nothing."""
+        cost, largest = view.cost, view.max_batch
+        if not cost.known or view.gap_ns <= 0:
             return 1
-        # Per request an instance has this long; 0.8 is headroom, an invented number.
-        allowed_ns = 0.8 * view.gap_ns * self.instances
-        low, high = 1, view.max_batch
+        if cost.latency_ns(largest) > _BUSY * view.gap_ns * self.instances * largest:
+            return 1
+        allowed_ns = view.gap_ns * (self.instances + 1)
+        low, high = 1, largest
         while low < high:
             middle = (low + high) // 2
-            if view.cost.latency_ns(middle) <= allowed_ns * middle:
+            if cost.latency_ns(middle) <= allowed_ns * middle:
                 high = middle
             else:
                 low = middle + 1
