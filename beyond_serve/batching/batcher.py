@@ -149,19 +149,24 @@ class Batcher:
     def wait_ns(self, ahead: int) -> int:
         """How long a new request behind `ahead` others is expected to wait and run; 0 while nothing is known.
 
-        What runs now ends when its size says; then the instances drain full batches, and it goes with
-        the rest of the last one.
+        Those ahead fill batches, which run on the instances as these come free; then it goes with the rest,
+        and with those that come while it waits: at a high load its batch will be a full one.
         """
         cost, instances = self.cost, self.instances
         if instances == 0 or not cost.known:
             return 0
         now_ns = self._clock.now_ns()
-        busy_ns = 0
-        if not self._free:
-            ends = (b.dispatched_ns + cost.latency_ns(len(b)) for b in self._running.values())
-            busy_ns = max(0, min(ends) - now_ns)
-        batches, rest = divmod(ahead, self.max_batch)
-        return busy_ns + batches * cost.latency_ns(self.max_batch) // instances + cost.latency_ns(rest + 1)
+        batches, size = divmod(ahead, self.max_batch)
+        rounds, place = divmod(batches, instances)
+        wait_ns = rounds * cost.latency_ns(self.max_batch)
+        if place >= len(self._free):
+            ends = sorted([b.dispatched_ns + cost.latency_ns(len(b)) for b in self._running.values()])
+            wait_ns += max(0, ends[place - len(self._free)] - now_ns)
+        size += 1
+        gap_ns = self.arrivals.gap_ns(now_ns)
+        if gap_ns > 0:
+            size = min(size + int(wait_ns / gap_ns), self.max_batch)
+        return wait_ns + cost.latency_ns(size)
 
     def fail_waiting(self, error: BeyondError) -> None:
         """End every request that waits for a batch."""

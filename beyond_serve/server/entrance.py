@@ -99,11 +99,12 @@ class Entrance:
             return False
         # It has a place already, and is not ahead of itself.
         ahead = max(self._admission.ahead(request.level) - 1, 0)
+        cost = self._batcher.cost
         forecast = Forecast(
             decode_wait_ns=line.wait_ns(ahead) if line is not None else 0,
             decode_ns=line.predict_ns(request) if line is not None else 0,
-            queue_ns=self._batcher.wait_ns(ahead),
-            single_ns=self._batcher.cost.latency_ns(1),
+            queue_ns=self._batcher.wait_ns(ahead) + cost.margin_ns,
+            single_ns=cost.latency_ns(1) + cost.margin_ns,
         )
         error = too_late(forecast, self._clock.now_ns(), request.deadline_ns)
         if error is not None:
