@@ -20,38 +20,31 @@ class DeviceShare:
     def __init__(self, slots: int) -> None:
         self.slots = slots
         self._running = 0
-        # The least virtual time of those that wait or run; it never falls.
+        # The virtual time at which the last batch started; it never falls, since the least goes first and
+        # nobody asks with less.
         self._now = 0.0
         # By when they asked. Dictionaries keep that order and tell membership at once.
         self._waiting: dict[Member, None] = {}
-        self._members: list[Member] = []
 
     def join(self, weight: float, wake: Callable[[], None]) -> Member:
         """A new member; `wake` tells it to ask again."""
-        member = Member(self, weight, wake)
-        self._members.append(member)
-        return member
+        return Member(self, weight, wake)
 
     def leave(self, member: Member) -> None:
         """`member` is going and asks no more; what it runs must still be reported."""
-        if member in self._members:
-            self._members.remove(member)
         self.withdraw(member)
 
     def ask(self, member: Member) -> bool:
         """A slot for one batch of `member`, or False: it will be woken when it should ask again."""
         if member not in self._waiting:
-            if member.running == 0:
-                # It rested: it starts level with the others instead of catching up.
-                member.virtual_ns = max(member.virtual_ns, self._now)
+            # What it did not ask for while others ran is not owed to it.
+            member.virtual_ns = max(member.virtual_ns, self._now)
             self._waiting[member] = None
         if self._running >= self.slots or self._first() is not member:
             return False
         del self._waiting[member]
         self._running += 1
-        member.running += 1
-        active = (other.virtual_ns for other in self._members if other.running or other in self._waiting)
-        self._now = max(self._now, min(active, default=self._now))
+        self._now = member.virtual_ns
         self._wake()
         return True
 
@@ -64,7 +57,6 @@ class DeviceShare:
     def ended(self, member: Member, took_ns: int) -> None:
         """A batch of `member` that ran in its slot took so long."""
         self._running -= 1
-        member.running -= 1
         member.virtual_ns += took_ns / member.weight
         self._wake()
 
@@ -77,15 +69,10 @@ class DeviceShare:
 
 
 class Member:
-    """One model's part in a `DeviceShare`.
-
-    Attributes:
-        running: its batches that hold a slot now.
-    """
+    """One model's part in a `DeviceShare`."""
 
     def __init__(self, share: DeviceShare, weight: float, wake: Callable[[], None]) -> None:
         self.share = share
         self.weight = weight
         self.wake = wake
         self.virtual_ns = 0.0
-        self.running = 0

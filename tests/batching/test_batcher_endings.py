@@ -152,6 +152,17 @@ def test_a_batch_that_fails_inside_submit_runs_again_one_by_one() -> None:
     assert world.ended.results() == ["result of a", "result of b"]
 
 
+def test_those_that_run_again_are_not_counted_as_answered() -> None:
+    world = World(max_batch=4, capacity=1_000)
+    world.enqueue(*range(248))
+    world.clock.settle()
+    world.instances[0].complete()
+    world.clock.advance(500 * MS)
+    world.instances[0].complete(EngineError("no"))
+    # Eight a second would be 30 s; in truth nothing was answered since the first batch.
+    assert world.admission.retry_after_s() == 1
+
+
 def test_a_retry_behind_another_models_batch_runs_when_its_turn_comes() -> None:
     share = DeviceShare(1)
     world = World()

@@ -96,6 +96,13 @@ def test_largest_within_is_the_inverse_of_latency(
         assert cost.largest_within(budget, limit) == max(fitting, default=0)
 
 
+def test_a_quotient_that_is_rounded_down_does_not_cost_a_place() -> None:
+    # 1 / 49 * 49 is less than 1 in binary, in the table's interpolation as in its inverse.
+    cost = BatchCost(177, {1: 0, 128: 0, 177: 49})
+    assert cost.latency_ns(129) == 0
+    assert cost.largest_within(0, 177) == 129
+
+
 @settings(max_examples=100, deadline=None)
 @given(costs(), st.integers(1, 64))
 def test_the_knee_is_the_smallest_batch_near_the_peak_rate(cost: BatchCost, limit: int) -> None:

@@ -130,11 +130,40 @@ def test_weights_hold_while_a_third_starts_and_stops_beside_them() -> None:
     assert heavy.used_ns / light.used_ns == pytest.approx(3.0, rel=0.05)
 
 
-def test_a_long_batch_does_not_cost_its_model_the_time_that_others_had_meanwhile() -> None:
+def test_a_newcomer_does_not_displace_one_that_used_more_than_another_could() -> None:
+    # The first has a right to three quarters and a single instance, so the second has the other slot alone.
+    device = Device(2, [(3.0, 10, 1), (1.0, 10, 2), (1.0, 10, 2)])
+    _, second, newcomer = device.models
+    newcomer.busy = False
+    device.run(10_000)
+    newcomer.busy = True
+    device.clock.call_soon(newcomer.pump)
+    before_ns = second.used_ns - newcomer.used_ns
+    device.run(1_000)
+    assert abs(second.used_ns - newcomer.used_ns - before_ns) <= 40
+
+
+def test_long_batches_get_no_less_than_short_ones() -> None:
     device = Device(2, [(1.0, 1_000, 2), (1.0, 10, 2)])
     device.run(100_000)
     long, short = device.models
     assert long.used_ns / short.used_ns == pytest.approx(1.0, rel=0.05)
+
+
+def test_two_slots_that_come_free_together_wake_two() -> None:
+    woken: list[str] = []
+    share = DeviceShare(2)
+    one, other, first, second = (share.join(1.0, lambda n=n: woken.append(n)) for n in "xy12")
+    assert share.ask(one)
+    assert share.ask(other)
+    assert not share.ask(first)
+    assert not share.ask(second)
+    share.ended(one, 10)
+    share.ended(other, 10)
+    assert set(woken) == {"1"}
+    assert share.ask(first)
+    assert woken[-1] == "2"
+    assert share.ask(second)
 
 
 def test_one_that_rested_starts_level_and_does_not_catch_up() -> None:

@@ -45,6 +45,10 @@ class SortedModel:
         return [row[3] for row in taken]
 
 
+def entries_of(lane: Lane) -> int:
+    return len(lane._entries) + len(lane._by_age or ())
+
+
 def agree(lane: Lane, model: SortedModel) -> None:
     rows = model.rows
     deadlines = [NEVER_NS if r.deadline_ns is None else r.deadline_ns for _, _, _, r in rows]
@@ -94,7 +98,7 @@ def test_it_equals_a_sorted_list(steps: list[tuple[Any, ...]], by_deadline: bool
             assert payloads(lane.take(details[0])) == payloads(model.take(details[0]))
         agree(lane, model)
     assert payloads(lane.drain()) == payloads(model.take(len(model.rows)))
-    assert (lane.living, lane.drain()) == (0, [])
+    assert (lane.living, lane.drain(), entries_of(lane)) == (0, [], 0)
 
 
 @given(st.lists(st.sampled_from([-SECOND, 0, SECOND]), max_size=30))
@@ -122,10 +126,6 @@ def test_an_undated_request_stands_behind_those_due_within_ten_seconds() -> None
     lane.append(6, request_of("due later", 5 + UNDATED_NS + 1))
     lane.append(7, request_of("due sooner", 5 + UNDATED_NS - 1))
     assert payloads(lane.drain()) == ["due sooner", "undated", "due later"]
-
-
-def entries_of(lane: Lane) -> int:
-    return len(lane._entries) + len(lane._by_age or ())
 
 
 def test_the_dead_do_not_pile_up() -> None:
