@@ -29,8 +29,7 @@ class Admission:
         self.waiting = 0
         self.held_bytes = 0
         self._places = levels.places(capacity)
-        # By level, from the first: how many of that level and those below it wait.
-        self._waiting_from = [0] * levels.count
+        self._waiting_at = [0] * levels.count
         self._drained = 0.0
         self._drained_in_ns = 0.0
         # When requests were last answered, 0 if none waited then.
@@ -43,13 +42,16 @@ class Admission:
             QueueFullError: fewer than `count` places or `size` bytes are free.
         """
         # Its places are places of every level above it as well.
-        for waiting, places in zip(self._waiting_from[:level], self._places, strict=False):
+        waiting = self.waiting
+        for above in range(level):
+            places = self._places[above]
             if waiting + count > places:
                 raise QueueFullError(
                     f"the queue is full ({waiting} of {places} places taken, {count} asked)",
                     "retry later, or raise --max-queue",
                     retry_after_s=self.retry_after_s(),
                 )
+            waiting -= self._waiting_at[above]
         # What is larger than the budget may still pass alone: bodies have a limit of their own.
         if self.held_bytes and self.held_bytes + size > self.max_bytes:
             raise QueueFullError(
@@ -59,19 +61,17 @@ class Admission:
             )
         self.waiting += count
         self.held_bytes += size
-        for above in range(level):
-            self._waiting_from[above] += count
+        self._waiting_at[level - 1] += count
 
     def leave(self, level: int = 1, size: int = 0) -> None:
         """One request waits no longer."""
         self.waiting -= 1
         self.held_bytes -= size
-        for above in range(level):
-            self._waiting_from[above] -= 1
+        self._waiting_at[level - 1] -= 1
 
     def ahead(self, level: int) -> int:
         """How many wait that go before a new request of `level`."""
-        return self.waiting - (self._waiting_from[level] if level < self.levels.count else 0)
+        return sum(self._waiting_at[:level])
 
     def drained(self, count: int, now_ns: int) -> None:
         """`count` requests were answered: keep the drain rate up to date."""

@@ -92,19 +92,27 @@ class BatchCost:
 
     def observe(self, size: int, took_ns: int) -> None:
         """A batch of `size` took `took_ns` on an instance."""
-        if not self.known:
+        ns = self._ns
+        if ns[-1] == 0:
             self._ns = _on_grid(self._sizes, {size: took_ns})
             return
-        size = min(size, self.largest)
-        expected = self.latency_ns(size)
-        # A stall of the machine says little of the model: no batch counts for more than twice its due.
-        error = min(took_ns - expected, max(expected, _LEAST_NS))
-        self._lateness += _RATE * (max(error, 0) - self._lateness)
-        self.margin_ns = int(4 * self._lateness)
+        # Called for every batch: conditions instead of min and max, and no calls.
+        size = size if size < self.largest else self.largest
         left, share = self._left[size], self._share[size]
-        step = _RATE * error / (share * share + (1 - share) * (1 - share))
-        self._ns[left] = max(0, self._ns[left] + round(step * (1 - share)))
-        self._ns[left + 1] = max(0, self._ns[left + 1] + round(step * share))
+        low, high = ns[left], ns[left + 1]
+        expected = low + int((high - low) * share)
+        # A stall of the machine says little of the model: no batch counts for more than twice its due.
+        due = expected if expected > _LEAST_NS else _LEAST_NS
+        error = took_ns - expected
+        error = error if error < due else due
+        self._lateness += _RATE * ((error if error > 0 else 0) - self._lateness)
+        self.margin_ns = int(4 * self._lateness)
+        if share == 0.0:
+            ns[left] = low + int(_RATE * error)
+        else:
+            step = _RATE * error / (share * share + (1 - share) * (1 - share))
+            ns[left] = max(0, low + int(step * (1 - share)))
+            ns[left + 1] = max(0, high + int(step * share))
         self._keep_rising(left)
 
     def entries(self) -> dict[int, float]:

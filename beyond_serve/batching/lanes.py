@@ -34,6 +34,10 @@ class Lanes(dict[Hashable, Lane]):
 
     def by_urgency(self) -> list[tuple[int, int, Lane]]:
         """A heap of those in which requests wait: how urgent the first is, a number of its own, the lane."""
+        if len(self) == 1:
+            # Nearly always: not worth a heap's price at every batch.
+            (lane,) = self.values()
+            return [(0, 0, lane)] if lane.living else []
         heap = [(lane.urgency_ns(), number, lane) for number, lane in enumerate(self.values()) if lane.living]
         heapify(heap)
         return heap
