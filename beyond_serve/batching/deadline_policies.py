@@ -6,8 +6,10 @@ batch scheduling).
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import le
 
 from beyond_serve.batching.lane import NEVER_NS
 from beyond_serve.batching.policy import Decision, Dispatch, QueueView, WaitUntil
@@ -140,13 +142,18 @@ def most_valuable(deadlines: Sequence[int], first: int, start_ns: int, view: Que
     peak = view.cost.peak_rate(view.max_batch)
     best, best_value = (first, 0), float("-inf")
     last = min(len(deadlines), first + _SCANNED_BATCHES * view.max_batch)
-    for index in range(first, last):
+    scanned = deadlines[first:last]
+    ascending = all(map(le, scanned, scanned[1:]))
+    index = first
+    while index < last:
         size = largest_batch(deadlines, index, start_ns, view)
-        if size == 0:
-            continue
-        value = size - peak * view.cost.latency_ns(size)
+        value = size - peak * view.cost.latency_ns(size) if size else float("-inf")
         if value > best_value:
             best, best_value = (index, size), value
         if size == view.max_batch or deadlines[index] == NEVER_NS:
             break
+        index += 1
+        if ascending:
+            # Heads that allow the same size are worth the same: on to the first that allows more.
+            index = bisect_left(deadlines, start_ns + view.cost.latency_ns(size + 1), index, last)
     return best

@@ -103,6 +103,12 @@ class Lane:
 
     def deadlines_ns(self, limit: int) -> list[int]:
         """The deadlines of the first `limit` living requests, in the lane's order; NEVER_NS for none."""
+        if limit >= self.living:
+            return [
+                NEVER_NS if request.deadline_ns is None else request.deadline_ns
+                for _, _, _, request in self._entries
+                if request.lane is self
+            ]
         found: list[int] = []
         for _, _, _, request in self._entries:
             if request.lane is self:

@@ -16,7 +16,13 @@ from beyond_serve.batching import (
     QueueView,
     WaitUntil,
 )
-from beyond_serve.batching.deadline_policies import all_can_be_met, choose, largest_batch
+from beyond_serve.batching.deadline_policies import (
+    all_can_be_met,
+    choose,
+    hopeless,
+    largest_batch,
+    most_valuable,
+)
 from tests.fakes.views import MS, NOW_NS, view_of, views
 
 VIT = BatchCost(32, {1: 3 * MS, 8: 6 * MS, 32: 18 * MS})
@@ -97,6 +103,29 @@ def test_a_deferred_batch_leaves_between_d_less_l_of_one_more_and_d_less_l(
         assert view.now_ns + view.cost.margin_ns <= latest_ns
         if decision.size == all_but_dropped:
             assert view.now_ns >= members[0] - view.cost.latency_ns(decision.size + 1) - slack_ns
+
+
+def scanned_one_by_one(view: QueueView, first: int) -> float:
+    """What the best head of those looked at is worth."""
+    peak = view.cost.peak_rate(view.max_batch)
+    best = float("-inf")
+    for index in range(first, min(view.waiting, first + 4 * view.max_batch)):
+        if size := largest_batch(view.deadlines_ns, index, view.now_ns, view):
+            best = max(best, size - peak * view.cost.latency_ns(size))
+            if size == view.max_batch or view.deadlines_ns[index] == NEVER_NS:
+                break
+    return best
+
+
+@settings(max_examples=75, deadline=None)
+@given(st.booleans().flatmap(lambda ordered: views(ordered=ordered)))
+def test_the_most_valuable_head_is_found(view: QueueView) -> None:
+    first = hopeless(view.deadlines_ns, view.now_ns + view.cost.latency_ns(1))
+    assume(first < view.waiting)
+    drop, size = most_valuable(view.deadlines_ns, first, view.now_ns, view)
+    assert size == largest_batch(view.deadlines_ns, drop, view.now_ns, view) > 0
+    worth = size - view.cost.peak_rate(view.max_batch) * view.cost.latency_ns(size)
+    assert worth == scanned_one_by_one(view, first)
 
 
 def test_deadline_runs_at_once_what_can_be_met() -> None:
