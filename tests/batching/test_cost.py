@@ -75,7 +75,7 @@ def test_the_grid_begins_with_one_ends_with_the_largest_and_grows_by_half_at_mos
     assert all(low < high <= max(low * 3 / 2, low + 1) for low, high in pairwise(sizes))
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(costs())
 def test_it_never_falls_with_the_size_and_never_below_zero(cost: BatchCost) -> None:
     found = latencies(cost)
@@ -84,7 +84,7 @@ def test_it_never_falls_with_the_size_and_never_below_zero(cost: BatchCost) -> N
     assert cost.margin_ns >= 0
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(costs(), st.integers(-1, 300 * MS), st.integers(1, 100), st.integers(0, 1_000))
 def test_largest_within_is_the_inverse_of_latency(
     cost: BatchCost, budget_ns: int, limit: int, entry: int
@@ -103,7 +103,7 @@ def test_a_quotient_that_is_rounded_down_does_not_cost_a_place() -> None:
     assert cost.largest_within(0, 177) == 129
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(costs(), st.integers(1, 64))
 def test_the_knee_is_the_smallest_batch_near_the_peak_rate(cost: BatchCost, limit: int) -> None:
     rates = [size / max(cost.latency_ns(size), 1) for size in range(1, limit + 1)]
@@ -114,7 +114,7 @@ def test_the_knee_is_the_smallest_batch_near_the_peak_rate(cost: BatchCost, limi
         assert all(rate < 0.95 * max(rates) for rate in rates[: knee - 1])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(costs().filter(lambda cost: cost.latency_ns(1) > US), st.integers(1, 64))
 def test_the_peak_rate_is_that_of_the_best_batch(cost: BatchCost, limit: int) -> None:
     best = max(size / cost.latency_ns(size) for size in range(1, limit + 1))
@@ -122,7 +122,7 @@ def test_the_peak_rate_is_that_of_the_best_batch(cost: BatchCost, limit: int) ->
     assert cost.peak_rate(limit) == pytest.approx(best, rel=2e-3)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(costs())
 def test_entries_make_the_same_table_again(cost: BatchCost) -> None:
     again = BatchCost(cost.largest, cost.entries())
@@ -130,7 +130,7 @@ def test_entries_make_the_same_table_again(cost: BatchCost) -> None:
     assert again.entries() == cost.entries()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(costs(), st.integers(1, 64), st.integers(0, 1_000_000 * MS))
 def test_one_outlier_moves_it_by_a_bounded_part(cost: BatchCost, size: int, took_ns: int) -> None:
     if not cost.known:
