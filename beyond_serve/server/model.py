@@ -91,10 +91,11 @@ class Model:
         return self.group.alive if self.group is not None else 0
 
     def expected_wait_ns(self) -> int:
-        """How long a new image is expected to wait, the slower of decoding and batching counting."""
-        waiting = self._admission.waiting
-        decoding_ns = self.line.wait_ns(waiting) if self.line is not None else 0
-        return max(decoding_ns, self._batcher.wait_ns(waiting))
+        """How long an image that has just got its place is expected to wait, the slower of decoding and
+        batching counting. What it takes on an idle server is no waiting, however long it is."""
+        ahead = max(self._admission.waiting - 1, 0)
+        decoding_ns = self.line.wait_ns(ahead) if self.line is not None else 0
+        return max(decoding_ns, self._batcher.wait_ns(ahead) - self._batcher.cost.latency_ns(1))
 
     def statistics(self) -> dict[str, object]:
         return self.stats.as_dict(self.name, self.version)

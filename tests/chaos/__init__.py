@@ -1,0 +1,1 @@
+"""Everything at once against the real server: every request gets exactly one answer."""
