@@ -63,6 +63,10 @@ class Admission:
         self.held_bytes += size
         self._waiting_at[level - 1] += count
 
+    def places(self, level: int) -> int:
+        """How many requests of `level` could wait at once, if nobody else did."""
+        return min(self._places[:level])
+
     def leave(self, level: int = 1, size: int = 0) -> None:
         """One request waits no longer."""
         self.waiting -= 1

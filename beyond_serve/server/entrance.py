@@ -71,7 +71,7 @@ class Entrance:
         for request in requests:
             request.held_bytes = sizes(request.payload)
         size = requests[0].held_bytes if count == 1 else sum(request.held_bytes for request in requests)
-        error = self.refusal or (self._too_many(count) if count > admission.capacity else None)
+        error = self.refusal or (self._too_many(count, level) if count > admission.places(level) else None)
         if error is None:
             try:
                 admission.enter(count, level, size)
@@ -111,9 +111,9 @@ class Entrance:
             request.fail(error)
         return error is not None
 
-    def _too_many(self, count: int) -> InvalidRequestError:
+    def _too_many(self, count: int, level: int) -> InvalidRequestError:
         return InvalidRequestError(
             f"the request holds {count} images, "
-            f"the queue of '{self._name}' at most {self._admission.capacity}",
+            f"the queue of '{self._name}' at most {self._admission.places(level)} of its priority",
             "send fewer at once, or raise --max-queue",
         )
