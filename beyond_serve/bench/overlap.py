@@ -7,29 +7,21 @@ end. Work that shares the cores allows at most 1 / (1/T_pre + 1/T_inf).
 from __future__ import annotations
 
 import asyncio
-import functools
 import statistics
 import tempfile
-import time
 from pathlib import Path
 from typing import cast
 
-import numpy as np
-from numpy.typing import NDArray
 from rich.progress import Progress
 
-from beyond_serve.batching import BatchTiming
 from beyond_serve.bench.images import MEDIUM, paper_image
+from beyond_serve.bench.parts import infer_rate, preprocess_rate
 from beyond_serve.bench.processes import beyond_serve_command, free_port, started
 from beyond_serve.bench.report import Result, Verdict
 from beyond_serve.bench.resnet import build_resnet50
 from beyond_serve.bench.wrk import run_wrk
-from beyond_serve.engines.cores import available_cores
 from beyond_serve.engines.load import load_engine
-from beyond_serve.engines.slots import SlotRows
-from beyond_serve.preprocess.header import read_header
 from beyond_serve.preprocess.host import HostPreprocessor
-from beyond_serve.preprocess.image_pool import ImagePool, Job, Stamps
 from beyond_serve.preprocess.plan import Fidelity
 from beyond_serve.server.config import ModelConfig
 from beyond_serve.server.loading import read_source
@@ -83,60 +75,12 @@ def _one(
     found = []
     with started(name, command, f"{base}/predict", f"{base}/healthz") as server:
         for _ in range(rounds):
-            pre = asyncio.run(_preprocess(host, body, seconds))
+            pre = asyncio.run(preprocess_rate(host, body, seconds)).per_s
             progress.advance(task)
-            infer = _infer(engine, described.plan.output_shape, seconds)
+            infer = infer_rate(engine, described.plan.output_shape, seconds).per_s
             progress.advance(task)
             whole = run_wrk(server.url, body, connections=CONNECTIONS, seconds=seconds)
             progress.advance(task)
             found.append((pre, infer, whole.rate))
     engine.close()
     return found
-
-
-async def _preprocess(host: HostPreprocessor, body: bytes, seconds: float) -> float:
-    """Images per second of the server's own pool with every core, kept fed."""
-    loop = asyncio.get_running_loop()
-    pool = ImagePool(available_cores(), loop)
-    done = loop.create_future()
-    header = read_header(body)
-    finished = 0
-    end = time.monotonic() + seconds
-
-    def submit(row: NDArray[np.uint8]) -> None:
-        pool.submit(Job(host, body, header, row, functools.partial(next_one, row)))
-
-    def next_one(row: NDArray[np.uint8], _stamps: Stamps | None, error: BaseException | None) -> None:
-        nonlocal finished
-        if done.done():
-            return
-        if error is not None:
-            done.set_exception(error)
-            return
-        finished += 1
-        if time.monotonic() < end:
-            submit(row)
-        else:
-            done.set_result(None)
-
-    began = time.monotonic()
-    for _ in range(4 * available_cores()):
-        submit(np.zeros(host.plan.output_shape, np.uint8))
-    await done
-    rate = finished / (time.monotonic() - began)
-    pool.close()
-    return rate
-
-
-def _infer(engine: object, shape: tuple[int, int, int], seconds: float, batch: int = 32) -> float:
-    """Images per second of one context at full batches."""
-    rows = np.random.default_rng(0).integers(0, 256, (batch, *shape), np.uint8)
-    context = engine.create_context()  # type: ignore[attr-defined]
-    context.infer(SlotRows(rows, range(batch)), BatchTiming())
-    began, count = time.monotonic(), 0
-    while time.monotonic() - began < seconds:
-        context.infer(SlotRows(rows, range(batch)), BatchTiming())
-        count += batch
-    rate = count / (time.monotonic() - began)
-    context.close()
-    return rate
