@@ -53,6 +53,7 @@ class EngineInfo:
         scores_are_probabilities: the graph already ends in a softmax.
         simulated: answers are made up; everything that comes from it says so.
         inline: infer takes microseconds and may run on the event loop, without a thread.
+        batch_ns: (batch size, nanoseconds) known without measuring: of an emulated accelerator.
         warnings: what the user should know, one line each (a precision given up, no batching …).
     """
 
@@ -68,6 +69,7 @@ class EngineInfo:
     scores_are_probabilities: bool = False
     simulated: bool = False
     inline: bool = False
+    batch_ns: tuple[tuple[int, float], ...] = ()
     warnings: tuple[str, ...] = field(default=())
 
 

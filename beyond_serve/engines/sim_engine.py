@@ -177,6 +177,7 @@ class SimEngine:
             image_shape=table.input,
             scores="logits",
             simulated=True,
+            batch_ns=tuple((size, ms * 1e6) for size, ms in table.latencies),
             warnings=(f"simulated: '{table.name}' is a table of latencies, and its answers are made up",),
         )
         self._table = table

@@ -25,6 +25,7 @@ from beyond_serve.preprocess.host import HostPreprocessor
 from beyond_serve.preprocess.labels import load_labels
 from beyond_serve.preprocess.plan import Fidelity, PreprocessPlan
 from beyond_serve.preprocess.presets import load_plan
+from beyond_serve.server.batch_costs.learn import learn_costs
 from beyond_serve.server.batch_policy import asked_max_batch, largest_batch, make_policy
 from beyond_serve.server.config import ModelConfig
 from beyond_serve.server.devices import Devices
@@ -106,6 +107,7 @@ async def open_model(config: ModelConfig, shared: Shared) -> tuple[Model, str]:
         engine = await in_thread(load_engine, source.engine)
         model = _thread_model(config, source, engine, shared)
     await _start(model)
+    await learn_costs(model, source.engine, shared.clock)
     return model, source.plan_from
 
 

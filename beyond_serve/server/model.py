@@ -16,6 +16,7 @@ from beyond_serve.errors import BeyondError, InstanceLostError, InvalidRequestEr
 from beyond_serve.preprocess.header import read_header
 from beyond_serve.preprocess.limits import PixelLimits
 from beyond_serve.preprocess.plan import PreprocessPlan
+from beyond_serve.server.batch_costs.table import CostTable
 from beyond_serve.server.call import Call
 from beyond_serve.server.config import ModelConfig
 from beyond_serve.server.entrance import Entrance
@@ -61,12 +62,13 @@ class Model:
         self.group: InstanceGroup | None = None
         self.line: ImageLine | None = None
         self.ladder: FidelityLadder | None = None
+        self.costs: CostTable | None = None
         self.release: Callable[[], None] | None = None
         self._limits = PixelLimits(max_pixels=config.max_pixels)
         self._image_key = ENCODED if info.takes_encoded else IMAGE
         self._entrance = Entrance(config.name, admission, batcher, clock, round(config.timeout_ms * 1000))
         self._admission = admission
-        self._batcher = batcher
+        self.batcher = batcher
         self._tensors = TensorPreparation(self._prepare_tensors)
         self._open_calls = 0
         self._idle: asyncio.Future[None] | None = None
@@ -84,7 +86,7 @@ class Model:
     @property
     def max_batch(self) -> int:
         """The largest batch that is formed."""
-        return self._batcher.max_batch
+        return self.batcher.max_batch
 
     @property
     def instances_alive(self) -> int:
@@ -95,7 +97,7 @@ class Model:
         batching counting. What it takes on an idle server is no waiting, however long it is."""
         ahead = max(self._admission.waiting - 1, 0)
         decoding_ns = self.line.wait_ns(ahead) if self.line is not None else 0
-        return max(decoding_ns, self._batcher.wait_ns(ahead) - self._batcher.cost.latency_ns(1))
+        return max(decoding_ns, self.batcher.wait_ns(ahead) - self.batcher.cost.latency_ns(1))
 
     def statistics(self) -> dict[str, object]:
         return self.stats.as_dict(self.name, self.version)
@@ -163,7 +165,7 @@ class Model:
         if self._image_key is ENCODED:
             request.trace.admitted = time.monotonic_ns()
             if not self._entrance.refuse_late(request):
-                self._batcher.enqueue(request)
+                self.batcher.enqueue(request)
             return
         try:
             if self.line is None or self.plan is None:
@@ -188,7 +190,7 @@ class Model:
             if error is not None:
                 request.fail(error)
             elif not self._entrance.refuse_late(request):
-                self._batcher.enqueue(request)
+                self.batcher.enqueue(request)
 
     def _prepare_tensors(self) -> None:
         assert self.group is not None
@@ -250,11 +252,13 @@ class Model:
         self._refuse_all()
         if self.line is not None:
             self.line.fail_waiting(self._stopped())
-        self._batcher.stop(self._stopped())
+        self.batcher.stop(self._stopped())
         loop = asyncio.get_running_loop()
         if self.group is not None:
             for instance in self.group.close():
                 await loop.run_in_executor(None, instance.close)
+        if self.costs is not None:
+            await loop.run_in_executor(None, self.costs.save, self.batcher.cost)
         if self.line is not None:
             self.line.close()
         if self.release is not None:
@@ -278,7 +282,7 @@ class Model:
     def _fail_waiting(self, error: BeyondError) -> None:
         if self.line is not None:
             self.line.fail_waiting(error)
-        self._batcher.fail_waiting(error)
+        self.batcher.fail_waiting(error)
 
 
 def _tensor_size(row: NDArray[np.generic]) -> int:

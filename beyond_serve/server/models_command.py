@@ -20,6 +20,7 @@ from beyond_serve.demo.location import DEMO_MODEL
 from beyond_serve.demo.train import Epoch
 from beyond_serve.errors import BeyondError
 from beyond_serve.server import export_command
+from beyond_serve.server.batch_costs.describe import describe_costs
 from beyond_serve.server.model_description import description_table
 
 
@@ -110,6 +111,8 @@ def _print_report(report: DemoReport, console: Console) -> None:
 
 def _describe(arguments: argparse.Namespace, console: Console) -> None:
     console.print(description_table(arguments.model))
+    for part in describe_costs(arguments.model):
+        console.print(part, markup=False, highlight=False, soft_wrap=isinstance(part, str))
 
 
 def _complain(message: str, hint: str | None) -> None:
