@@ -21,6 +21,7 @@ MOST_ROUNDS = 9
 
 CLEARLY_BELOW = 0.8
 """Below this share of the best rate larger batches only cost time: an invented number, wide of the noise."""
+SIZES_BELOW = 3
 
 
 async def measured_costs(
@@ -80,8 +81,8 @@ def _enough(entries: dict[int, float], size: int, left_ns: int) -> str | None:
         return None
     last = max(entries)
     rates = [n / ns for n, ns in entries.items()]
-    # Twice in a row: a single odd size may be slow where the even ones after it are not.
-    if max(rates[-2:]) < CLEARLY_BELOW * max(rates):
+    # In a row, so that an odd size that is slow by itself, or another process's burst, does not end it.
+    if max(rates[-SIZES_BELOW:]) < CLEARLY_BELOW * max(rates):
         return f"at {last} the rate is below {CLEARLY_BELOW:.0%} of the best"
     # A warm-up and one round, should the time grow with the size.
     if 2 * entries[last] * size / last > left_ns:
