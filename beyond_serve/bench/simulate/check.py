@@ -1,0 +1,145 @@
+"""Is the simulation right? A real server with a `sim:` engine, and the same arrivals simulated.
+
+What the simulation cannot know it is told, measured at zero load: how much longer than its table a batch
+takes on an instance, and what an answer takes outside of queue and batch. Nothing is fitted to the loads
+that are compared.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from beyond_serve.batching import STAGES
+from beyond_serve.bench.load import ClosedLoop, LoadResult, LoadSpec, Poisson, Target, image_mix, run_load
+from beyond_serve.bench.load.arrivals import Replay
+from beyond_serve.bench.processes import beyond_serve_command, free_port, started
+from beyond_serve.bench.report import Verdict
+from beyond_serve.bench.simulate.instance import Latency
+from beyond_serve.bench.simulate.points import Point, having, measure
+from beyond_serve.bench.simulate.scenario import Scenario, capacity
+from beyond_serve.engines.sim_engine import SimTable
+from beyond_serve.server.config import ModelConfig
+
+THROUGHPUT, P99 = 0.03, 0.10
+"""How far the simulation may be off; the issue's."""
+
+_ON_INSTANCE = ("copy_in", "infer", "copy_out", "postprocess")
+_SMALL = "small"
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What zero load takes besides the table. Nanoseconds."""
+
+    batch_ns: int
+    outside_ns: int
+
+
+def check(
+    table: SimTable,
+    policy: str,
+    max_delay_us: int,
+    loads: Sequence[float],
+    quick: bool,
+    seed: int,
+    say: Callable[[str], None],
+) -> Iterator[dict[str, Any]]:
+    """Two points for each load: the server's and the simulation's.
+
+    Raises:
+        ConfigError: the server does not start. BeyondError: it cannot be reached.
+    """
+    largest = table.latencies[-1][0]
+    flags = ("--policy", policy, "--max-batch", str(largest), "--max-delay-us", str(max_delay_us))
+    model = ModelConfig("simulated", "sim:", policy=policy, max_batch=largest, max_delay_us=max_delay_us)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "table.json")
+        file.write_text(_json(table))
+        address = f"127.0.0.1:{free_port()}"
+        url = f"http://{address}"
+        command = beyond_serve_command("--model", f"sim:{file}", "--http", address, "--grpc", "off", *flags)
+        with started("beyond-serve", command, url, f"{url}/healthz"):
+            say("zero load, on the real server")
+            beside = _beside(run_load(_spec(url, ClosedLoop(1), quick, seed)), table)
+            for load in loads:
+                say(f"load {load:g}, on the real server")
+                rate = load * capacity(Latency(table), largest, 1)
+                result = run_load(_spec(url, Poisson(rate), quick, seed))
+                labels = {"part": "check", "arrivals": "poisson", "load": load}
+                yield {"labels": {**labels, "side": "real"}, "load": result.summary()}
+                given = _same(result, table, model, beside)
+                yield measure(given, {**labels, "side": "simulated"})
+
+
+def _spec(url: str, arrivals: ClosedLoop | Poisson, quick: bool, seed: int) -> LoadSpec:
+    duration_s = 4.0 if quick else 15.0
+    return LoadSpec(
+        Target(url),
+        arrivals,
+        image_mix(_SMALL, seed),
+        duration_s=duration_s if isinstance(arrivals, Poisson) else duration_s / 3,
+        warmup_s=1.0,
+        seed=seed,
+    )
+
+
+def _beside(result: LoadResult, table: SimTable) -> Beside:
+    answered = result.answered
+    inside = answered.stages_us[:, [STAGES.index(name) for name in _ON_INSTANCE]].sum(axis=1) * 1e3
+    outside = answered.latency_from_send_ns - inside
+    over = float(np.nanmedian(inside)) - table.latency_ms(1) * 1e6
+    return Beside(max(0, round(over)), max(0, round(float(np.nanmedian(outside)))))
+
+
+def _same(result: LoadResult, table: SimTable, model: ModelConfig, beside: Beside) -> Scenario:
+    """What the server was given, from the moments at which the generator really sent."""
+    sent = np.sort(result.table.sent_ns)
+    sent = sent[sent > 0] - sent[0]
+    warm = int(np.count_nonzero(~result.table.measured & (result.table.sent_ns < result.window.start_ns)))
+    return Scenario(
+        replace(Latency(table), overhead_ns=beside.batch_ns),
+        model,
+        Replay(tuple((sent / 1e9).tolist())),
+        len(sent),
+        warmup=warm / len(sent),
+        outside_ns=beside.outside_ns,
+    )
+
+
+def _json(table: SimTable) -> str:
+    return json.dumps(
+        {
+            "name": table.name,
+            "input": table.input,
+            "classes": table.classes,
+            "latency_ms": {str(size): ms for size, ms in table.latencies},
+        }
+    )
+
+
+def verdicts(points: Sequence[Point]) -> list[Verdict]:
+    """Of each load whose two sides were measured."""
+    found = []
+    mine = having(points, part="check")
+    for simulated in having(mine, side="simulated"):
+        load = simulated["labels"]["load"]
+        for real in having(mine, side="real", load=load):
+            rates = [side["load"]["throughput_per_s"] for side in (simulated, real)]
+            found.append(_within(f"throughput at {load:g}: simulated over real", rates, THROUGHPUT))
+            p99 = [side["load"]["latency_ms"]["p99"] for side in (simulated, real)]
+            if None not in p99:
+                found.append(_within(f"p99 at {load:g}: simulated over real", p99, P99))
+    return found
+
+
+def _within(what: str, sides: Sequence[float], bound: float) -> Verdict:
+    simulated, real = sides
+    off = simulated / real - 1
+    return Verdict(what, f"within {bound:.0%}", f"{off:+.1%}", abs(off) <= bound)
