@@ -1,107 +1,117 @@
-"""`beyond-bench`: experiments that measure the server, each one command."""
+"""`beyond-bench`: load, experiments and checks that measure the server, each one command."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import Progress
 
-from beyond_serve.bench import (
-    dag,
-    decoders,
-    formats,
-    frontend,
-    overlap,
-    parity,
-    soak,
-    tracecost,
-    whole,
-    zeroload,
+from beyond_serve.bench.checks import add_check_arguments, checks_beside, run_check
+from beyond_serve.bench.experiments import EXPERIMENTS
+from beyond_serve.bench.experiments.frame import (
+    COULD_NOT,
+    INTERRUPTED,
+    add_common_arguments,
+    report,
+    run_experiment,
 )
-from beyond_serve.bench.report import Result
+from beyond_serve.bench.experiments.terminal import show_comparison
+from beyond_serve.bench.runs.compare import DEFAULT_FIELDS, compare
+from beyond_serve.bench.runs.folder import RunFolder
 from beyond_serve.errors import BeyondError
+
+_REPORT = "draw a run's plots and report again from its folder"
+_COMPARE = "did it get faster: two runs of one experiment, with confidence intervals"
+_EXITS = """exit codes:
+  0  complete; 1  an asked figure was not met, or slower; 2  could not run; 130  interrupted"""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point. Exits 0 when every asked figure was met, 1 when not, 2 when it could not run."""
-    parser = _parser()
-    given = parser.parse_args(arguments)
+    """Entry point. Exits with one of the codes of `beyond-bench --help`."""
+    given = _parser().parse_args(arguments)
     console = Console()
     try:
-        with Progress(console=console, transient=True) as progress:
-            result = _run(given, progress)
+        code = _run(given, console)
     except BeyondError as error:
-        console.print(f"beyond-bench: {error.message}{'; ' + error.hint if error.hint else ''}", markup=False)
-        sys.exit(2)
+        said = f"beyond-bench: {error.message}{'; ' + error.hint if error.hint else ''}"
+        console.print(said, markup=False, highlight=False, soft_wrap=True)
+        code = COULD_NOT
     except KeyboardInterrupt:
         console.print("interrupted")
-        sys.exit(130)
-    result.show(console)
-    if given.out:
-        console.print(f"  written to {result.save(Path(given.out))}", style="dim")
-    sys.exit(0 if all(verdict.met for verdict in result.verdicts) else 1)
+        code = INTERRUPTED
+    sys.exit(code)
+
+
+def _run(given: argparse.Namespace, console: Console) -> int:
+    experiments = {experiment.name: experiment for experiment in EXPERIMENTS}
+    match given.experiment:
+        case "report":
+            return report(EXPERIMENTS, Path(given.run), console)
+        case "compare-runs":
+            before, after = (
+                [RunFolder.open(path) for path in side.split(",")] for side in (given.a, given.b)
+            )
+            found = compare(before, after, given.field or DEFAULT_FIELDS, given.anyway)
+            show_comparison(console, found)
+            return found.exit_code
+        case name if name in experiments:
+            return run_experiment(experiments[name], given, console)
+        case name:
+            return run_check(checks_beside(experiments)[name], given, console)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("beyond-bench", description=__doc__)
-    commands = parser.add_subparsers(dest="experiment", required=True)
-
-    def add(name: str, text: str, **defaults: float) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=text, description=text)
-        command.add_argument("--out", metavar="FOLDER", help="write the result as JSON into this folder")
-        for option, default in defaults.items():
-            command.add_argument(f"--{option}", type=type(default), default=default)
-        return command
-
-    add("frontend", "HTTP and gRPC beside bare aiohttp and grpc.aio", rounds=5, seconds=3.0, connections=64)
-    decoding = add("decoders", "JPEG bytes to model input on one thread, beside other libraries", rounds=20)
-    decoding.add_argument(
-        "--formats", action="store_true", help="which formats can be decoded in part, and how"
+    checks = checks_beside({experiment.name for experiment in EXPERIMENTS})
+    helps: dict[str, Mapping[str, str]] = {
+        "experiments (keep a run folder with plots and a report)": {
+            experiment.name: experiment.help for experiment in EXPERIMENTS
+        },
+        "checks (against an asked figure)": {name: check.help for name, check in checks.items()},
+        "runs": {"report": _REPORT, "compare-runs": _COMPARE},
+    }
+    parser = argparse.ArgumentParser(
+        "beyond-bench",
+        description=__doc__,
+        epilog=f"{_grouped(helps)}\n{_EXITS}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add("tracecost", "throughput with and without recording traces", rounds=7, seconds=3.0, connections=64)
-    add(
-        "whole",
-        "the whole server with an emulated accelerator, beside mosec",
-        rounds=3,
-        seconds=5.0,
-        connections=64,
-    )
-    add("parity", "pixels and top-1 beside Pillow's", views=3)
-    add("dag", "a preprocessing graph as written beside its optimised plan", rounds=15, chains=60)
-    with_model = [add("zeroload", "where one request's time goes", requests=200)]
-    with_model.append(add("soak", "does memory stay flat", requests=100_000))
-    for command in with_model:
-        command.add_argument("--model", default="demo")
-    for command in (add("overlap", "end to end beside its parts", rounds=3, seconds=5.0), with_model[0]):
-        command.add_argument("--fidelity", choices=("exact", "fast"), default="exact")
+    # Without a help of its own no command is listed by argparse, which knows no groups of them.
+    commands = parser.add_subparsers(dest="experiment", required=True, metavar="NAME")
+    for experiment in EXPERIMENTS:
+        command = commands.add_parser(experiment.name, description=experiment.help)
+        add_common_arguments(command)
+        experiment.add_arguments(command)
+    for name, check in checks.items():
+        add_check_arguments(name, check, commands.add_parser(name, description=check.help))
+    commands.add_parser("report", description=_REPORT).add_argument("run", metavar="RUN", help="its folder")
+    _add_compare_arguments(commands.add_parser("compare-runs", description=_COMPARE))
     return parser
 
 
-def _run(given: argparse.Namespace, progress: Progress) -> Result:
-    match given.experiment:
-        case "frontend":
-            result = frontend.run(given.rounds, given.seconds, given.connections, progress)
-        case "decoders":
-            result = formats.formats_table() if given.formats else decoders.run(given.rounds, progress)
-        case "parity":
-            result = parity.run(given.views, progress)
-        case "dag":
-            result = dag.run(given.rounds, given.chains, progress)
-        case "tracecost":
-            result = tracecost.run(given.rounds, given.seconds, given.connections, progress)
-        case "whole":
-            result = whole.run(given.rounds, given.seconds, given.connections, progress)
-        case "zeroload":
-            result = zeroload.run(given.model, given.requests, given.fidelity, progress)
-        case "soak":
-            result = soak.run(given.model, given.requests, progress)
-        case _:
-            result = overlap.run(given.rounds, given.seconds, given.fidelity, progress)
-    return result
+def _add_compare_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("a", metavar="A", help="folder of the run before; several of them, comma-separated")
+    command.add_argument("b", metavar="B", help="of the run after")
+    command.add_argument(
+        "--field",
+        action="append",
+        metavar="PATH",
+        help="a number of the points, such as load.stages_ms.mean.infer; repeatable",
+    )
+    command.add_argument(
+        "--anyway", action="store_true", help="compare although machine or configuration differ"
+    )
+
+
+def _grouped(helps: Mapping[str, Mapping[str, str]]) -> str:
+    width = max(len(name) for group in helps.values() for name in group)
+    lines = []
+    for title, group in helps.items():
+        if group:
+            lines += [f"{title}:", *(f"  {name:<{width}}  {text}" for name, text in group.items()), ""]
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -45,9 +45,14 @@ class RunFolder:
 
     @classmethod
     def create(
-        cls, root: Path | str, experiment: str, config: Mapping[str, object], seed: int = 0
+        cls,
+        root: Path | str,
+        experiment: str,
+        config: Mapping[str, object],
+        seed: int = 0,
+        notes: Sequence[str] = (),
     ) -> RunFolder:
-        """A new folder below `root`, which is made if it is not there.
+        """A new folder below `root`, which is made if it is not there; `notes` are those known before.
 
         Raises:
             ConfigError: it cannot be written.
@@ -57,7 +62,7 @@ class RunFolder:
             path = _new_folder(root, f"{experiment}-{datetime.now():%Y%m%d-%H%M%S}")
         except OSError as error:
             raise _unwritable(root, error) from None
-        run = cls(path, RunMeta.now(experiment, config, seed), [])
+        run = cls(path, RunMeta.now(experiment, config, seed, notes), [])
         run._write_meta()
         return run
 

@@ -48,7 +48,9 @@ class RunMeta:
     schema: int = SCHEMA
 
     @classmethod
-    def now(cls, experiment: str, config: Mapping[str, object], seed: int) -> RunMeta:
+    def now(
+        cls, experiment: str, config: Mapping[str, object], seed: int, notes: Sequence[str] = ()
+    ) -> RunMeta:
         """The description of a run that starts now, on this machine, by this process's command."""
         found = machine()
         packages = found["packages"]
@@ -61,6 +63,7 @@ class RunMeta:
             machine={key: value for key, value in found.items() if key not in _PER_RUN},
             versions={"beyond-serve": _own_version(), **packages},
             started=_timestamp(),
+            notes=tuple(notes),
         )
 
     def ending(self, status: Status, notes: Sequence[str]) -> RunMeta:

@@ -119,6 +119,11 @@ def new_figure(
         from matplotlib.figure import Figure as MatplotlibFigure
 
         drawing = MatplotlibFigure(figsize=(width, height), layout="constrained")
+        # Room for what `stamp` adds; from the start, so that labels can be placed where they will stay.
+        bottom, top = _INCH_FOOTER / height, 1 - _INCH_TITLE / height
+        engine = drawing.get_layout_engine()
+        assert engine is not None
+        engine.set(rect=(0.008, bottom, 0.984, top - bottom))
         grid = drawing.subplots(1, panels, squeeze=False, **subplots)
     return drawing, list(grid[0])
 
@@ -126,10 +131,6 @@ def new_figure(
 def stamp(drawing: Drawing, title: str, footer: str, mark: str = "") -> None:
     """Title above, machine line below, `mark` ("simulated") across the paper. Once per figure."""
     width, height = drawing.get_size_inches()
-    bottom, top = _INCH_FOOTER / height, 1 - _INCH_TITLE / height
-    engine = drawing.get_layout_engine()
-    if engine is not None:
-        engine.set(rect=(0.008, bottom, 0.984, top - bottom))  # type: ignore[call-arg]
     indent = 0.12 / width
     drawing.text(
         indent, 1 - 0.12 / height, title, ha="left", va="top", fontsize=12, fontweight="bold", color=INK
@@ -145,7 +146,7 @@ def stamp(drawing: Drawing, title: str, footer: str, mark: str = "") -> None:
             fontsize=min(54, 640 / max(len(mark), 1)),
             fontweight="bold",
             color=MUTED,
-            alpha=0.16,
+            alpha=0.13,
             zorder=10,
         )
 

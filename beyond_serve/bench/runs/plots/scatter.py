@@ -46,8 +46,21 @@ def scatter(
         return Figure(name, title, drawing, caption)
     kinds = list(dict.fromkeys(dot.series for dot in shown))
     for index, kind in enumerate(kinds):
-        for hollow in (False, True):
-            chosen = [dot for dot in shown if dot.series == kind and dot.void is hollow]
+        _draw(axes, [dot for dot in shown if dot.series == kind], index)
+    _dress(axes, shown, x_label, y_label, y_range)
+    if kinds != [""]:
+        axes.legend(loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=len(kinds), labelcolor=MUTED)
+    drawing.draw_without_rendering()
+    _label(axes, shown)
+    return Figure(name, title, drawing, caption)
+
+
+def _draw(axes: Axes, dots: Sequence[Dot], index: int) -> None:
+    label: str | None = dots[0].series or None
+    for hollow in (False, True):
+        chosen = [dot for dot in dots if dot.void is hollow]
+        # A line without points would pull the layout to the figure's corner.
+        if chosen:
             axes.plot(
                 [dot.x for dot in chosen],
                 [dot.y for dot in chosen],
@@ -56,15 +69,10 @@ def scatter(
                 markersize=7,
                 color=series_colour(index),
                 markerfacecolor=PAPER if hollow else series_colour(index),
-                label=None if hollow else kind or None,
+                label=label,
                 clip_on=False,
             )
-    _dress(axes, shown, x_label, y_label, y_range)
-    if kinds != [""]:
-        axes.legend(loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=len(kinds), labelcolor=MUTED)
-    drawing.draw_without_rendering()
-    _label(axes, shown)
-    return Figure(name, title, drawing, caption)
+            label = None
 
 
 def _dress(
@@ -94,12 +102,13 @@ def _label(axes: Axes, dots: Sequence[Dot]) -> None:
     taken: list[_Box] = [(x - 5 * pixel, y - 5 * pixel, x + 5 * pixel, y + 5 * pixel) for x, y in spots]
     named: set[str] = set()
     far = 10 * pixel
+    frame = tuple(map(float, axes.bbox.extents))
     for dot, (x, y) in sorted(zip(dots, spots, strict=True), key=lambda pair: pair[1]):
         if dot.label in named:
             continue
         named.add(dot.label)
         size = (len(dot.label) * 4.6 * pixel, 9.5 * pixel)
-        dx, dy, box = _place(x, y, size, taken, 7 * pixel)
+        dx, dy, box = _place((x, y), size, taken, 7 * pixel, frame)
         taken.append(box)
         axes.annotate(
             dot.label,
@@ -109,6 +118,7 @@ def _label(axes: Axes, dots: Sequence[Dot]) -> None:
             ha="left",
             va="bottom",
             fontsize=8,
+            in_layout=False,
         )
         if not dx <= x <= box[2] and abs(dx - x if dx > x else x - box[2]) > far:
             _lead(axes, dot, (dx - x if dx > x else box[2] - x, (dy + box[3]) / 2 - y), pixel)
@@ -121,14 +131,20 @@ def _lead(axes: Axes, dot: Dot, to: tuple[float, float], pixel: float) -> None:
         (dot.x, dot.y),
         xytext=(to[0] / pixel, to[1] / pixel),
         textcoords="offset points",
+        in_layout=False,
         arrowprops={"arrowstyle": "-", "color": MUTED, "lw": 0.6, "shrinkA": 0, "shrinkB": 4},
     )
 
 
 def _place(
-    x: float, y: float, size: tuple[float, float], taken: Sequence[_Box], away: float
+    spot: tuple[float, float],
+    size: tuple[float, float],
+    taken: Sequence[_Box],
+    away: float,
+    frame: Sequence[float],
 ) -> tuple[float, float, _Box]:
-    width, height = size
+    """The corner and the box of a label of `size` that covers least of `taken` and stays in `frame`."""
+    (x, y), (width, height) = spot, size
     choices = []
     for distance in (away, 2 * away, 3.2 * away):
         choices += [
@@ -140,7 +156,13 @@ def _place(
             (x + distance * 0.7, y - distance * 0.6 - height),
         ]
     boxes = [(left, bottom, left + width, bottom + height) for left, bottom in choices]
-    best = min(range(len(boxes)), key=lambda i: (sum(_overlap(boxes[i], other) for other in taken), i))
+    whole = (frame[0], frame[1], frame[2], frame[3])
+
+    def cost(index: int) -> tuple[float, int]:
+        covered = sum(_overlap(boxes[index], other) for other in taken)
+        return covered + 4 * (width * height - _overlap(boxes[index], whole)), index
+
+    best = min(range(len(boxes)), key=cost)
     return *choices[best], boxes[best]
 
 
