@@ -126,8 +126,8 @@ def _void_notes(points: Sequence[Point]) -> list[str]:
 
 
 def plots(run: RunFolder) -> Sequence[Figure]:
-    found = _closed_plots(of_kind(run, "closed"))
-    open_loop = of_kind(run, "poisson")
+    closed, open_loop = of_kind(run, "closed"), of_kind(run, "poisson")
+    found = _closed_plots(closed) if closed or not open_loop else []
     return [*found, _open_plot(open_loop)] if open_loop else found
 
 
