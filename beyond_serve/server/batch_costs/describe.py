@@ -19,6 +19,9 @@ def describe_costs(source: str) -> Iterator[str | Table]:
     Raises:
         OSError: the model's file cannot be read.
     """
+    if source.startswith("sim:"):
+        yield "batch costs: simulated, those of the table itself"
+        return
     path = demo_model() if source == "demo" else model_file(source)
     if path is None:
         yield "batch costs: not measured, since nothing is computed"
