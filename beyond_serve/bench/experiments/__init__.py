@@ -5,7 +5,12 @@ To add one: a module here that defines `EXPERIMENT`, and a line in `EXPERIMENTS`
 
 from __future__ import annotations
 
-from beyond_serve.bench.experiments import stages, sweep, zeroload
+from beyond_serve.bench.experiments import load, stages, sweep, zeroload
 from beyond_serve.bench.experiments.experiment import Experiment
 
-EXPERIMENTS: tuple[Experiment, ...] = (zeroload.EXPERIMENT, sweep.EXPERIMENT, stages.EXPERIMENT)
+EXPERIMENTS: tuple[Experiment, ...] = (
+    load.EXPERIMENT,
+    zeroload.EXPERIMENT,
+    sweep.EXPERIMENT,
+    stages.EXPERIMENT,
+)

@@ -208,7 +208,8 @@ def _sequence(seed: int, *stream: int) -> np.random.SeedSequence:
 
 
 def _rounded(times: NDArray[np.floating[Any]]) -> Times:
-    return np.rint(times).astype(np.int64)
+    rounded: Times = np.rint(times).astype(np.int64)
+    return rounded
 
 
 def _ns(seconds: float) -> int:

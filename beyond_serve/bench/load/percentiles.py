@@ -14,11 +14,11 @@ Fewer, and it is the maximum by another name. The number is our choice."""
 
 _HIGHEST_NS, _DIGITS = 3_600_000_000_000, 3
 _UNIT_BITS = 11
-"""Values of up to so many bits are counted exactly; of longer ones, these leading bits. What 3 digits mean."""
+"""Values of up to so many bits are counted exactly; of longer ones, these leading bits: 3 digits."""
 
 
 def histogram(values_ns: NDArray[np.int64]) -> Any:
-    """An `hdrh.histogram.HdrHistogram` of the values, which can be merged, encoded and read by other tools."""
+    """An `hdrh.histogram.HdrHistogram` of the values: it can be merged, encoded, read by other tools."""
     from hdrh.histogram import HdrHistogram  # type: ignore[import-untyped]
 
     counted = HdrHistogram(1, _HIGHEST_NS, _DIGITS)

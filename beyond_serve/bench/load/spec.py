@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -93,6 +94,8 @@ class LoadSpec:
                 raise ConfigError(f"{name} is {value}", "give a number above 0")
         if not 0 <= self.warmup_s < math.inf or self.seed < 0:
             raise ConfigError("warmup_s and seed must be 0 or more")
+        if self.cores and not set(self.cores) <= set(usable := available_core_numbers()):
+            raise ConfigError(f"cannot pin to cores {list(self.cores)}", f"usable are {usable}")
         if isinstance(self.arrivals, ClosedLoop) and self.arrivals.concurrency < self.workers:
             raise ConfigError(
                 f"{self.workers} workers cannot share a concurrency of {self.arrivals.concurrency}",
@@ -132,6 +135,11 @@ class LoadSpec:
                 )
             },
         }
+
+
+def available_core_numbers() -> list[int]:
+    """The cores that this process may use; empty where the system does not say."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
 @dataclass(frozen=True, slots=True)
