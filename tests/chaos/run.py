@@ -78,13 +78,16 @@ class Report:
             ("images of 'digits' at the ladder's second rung", f"{fast:.0f}"),
             ("longest queue seen", f"{self.longest_queue:.0f}"),
             ("slowest answer, after its deadline", f"{self.tally.slowest_over_s:.2f} s"),
-            ("memory, first and last", f"{self.memory_mib[0]:.0f} and {self.memory_mib[-1]:.0f} MiB"),
-            ("memory, most", f"{max(self.memory_mib):.0f} MiB"),
+            ("memory, at each fifth of the run", f"{', '.join(self._memory())} MiB"),
             ("calm after", f"{self.calm_after_s:.1f} s"),
             ("exit status after SIGTERM", f"{self.exit_status}"),
         ):
             table.add_row(name, value)
         return table
+
+    def _memory(self) -> list[str]:
+        last = len(self.memory_mib) - 1
+        return [f"{self.memory_mib[last * part // 5]:.0f}" for part in range(6)]
 
     def print(self, console: Console) -> None:
         console.print(*self.tally.tables(), self.tally.abandoned_table(), self.table())
@@ -156,6 +159,7 @@ class _Run:
             if chaos.seconds >= 60:
                 self._check_all_was_seen(senders)
             self._pool.close()
+            self._server.disconnect()
         return report
 
     async def _capacity(self) -> float:

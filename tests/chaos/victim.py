@@ -8,6 +8,7 @@ import random
 import re
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -109,10 +110,24 @@ class Victim:
             answer = await self._metrics.send(request)
         return answer.status, answer.body.decode()
 
+    def disconnect(self) -> None:
+        if self._metrics is not None:
+            self._metrics.leave()
+
     def orphans(self) -> list[psutil.Process]:
-        """Processes of the server's that outlived it."""
-        _, alive = psutil.wait_procs(self.children, timeout=5)
-        return [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
+        """Processes of the server's that outlive it by more than a moment."""
+        until = time.monotonic() + 5
+        alive = list(self.children)
+        while (alive := [child for child in alive if _lives(child)]) and time.monotonic() < until:
+            psutil.wait_procs(alive, timeout=0.05)
+        return alive
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _runs_a_model(process: psutil.Process) -> bool:

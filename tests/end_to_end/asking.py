@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 import grpc
 import orjson
+import psutil
 
 from beyond_serve.wire.bytes_tensor import encode_bytes
 from beyond_serve.wire.messages import METHODS, ModelInferRequest
@@ -203,8 +204,27 @@ class Gauges:
                 while not wanted(samples := await self.read()):
                     pass
         except TimeoutError:
-            raise AssertionError(f"the metrics never became as wanted: {samples}") from None
+            told = {name: n for name, n in samples.items() if "_bucket" not in name and "stage_" not in name}
+            raise AssertionError(f"the metrics never became as wanted: {told}") from None
         return samples
+
+
+def only_instance(server: Server) -> psutil.Process:
+    """The one child process that runs a model."""
+    children = psutil.Process(server.process.pid).children()
+    (found,) = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+    return found
+
+
+@contextmanager
+def standing_still(process: psutil.Process) -> Iterator[None]:
+    """Inside, the process is stopped: what it was given to run is running for as long as a test likes."""
+    process.suspend()
+    try:
+        yield
+    finally:
+        with suppress(psutil.NoSuchProcess):
+            process.resume()
 
 
 def started(*requests: Any) -> list[asyncio.Task[Outcome]]:

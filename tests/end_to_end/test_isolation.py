@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 
 from tests.chaos import poison
-from tests.end_to_end.asking import Asker, Gauges, Outcome, asker, started
+from tests.end_to_end.asking import Asker, Gauges, Outcome, asker, only_instance, standing_still, started
 from tests.end_to_end.serving import EXAMPLES, Server, serving
 
 BATCH = 4
@@ -30,14 +29,11 @@ engine = "onnxruntime"
 path = "{rows}"
 engine = "onnxruntime"
 
-[models.slow]
-path = "{slow}"
+[models.apart]
+path = "{rows}"
 engine = "onnxruntime"
 instance-kind = "process"
 """
-
-SLOW_WORK = 300
-"""Of a batch that takes long enough to be seen running: a tenth of a second or more."""
 
 
 @pytest.fixture(scope="module")
@@ -45,9 +41,8 @@ def windows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server whose batches are formed of exactly what a test sends."""
     folder: Path = tmp_path_factory.mktemp("isolation")
     rows = poison.write_model(folder / "rows.onnx")
-    slow = poison.write_model(folder / "slow.onnx", SLOW_WORK)
     config = folder / "serve.toml"
-    config.write_text(CONFIGURATION.format(batch=BATCH, rows=rows, slow=slow))
+    config.write_text(CONFIGURATION.format(batch=BATCH, rows=rows))
     with serving("--config", str(config)) as running:
         yield running
 
@@ -105,20 +100,25 @@ def grown(before: dict[str, float], by: int, release: str = "retry") -> float:
     return before.get(f'beyond_batches_total{{release="{release}"}}', 0) + by
 
 
-@pytest.mark.parametrize("transport", ["http", "grpc"])
-async def test_a_process_killed_while_its_batch_runs_costs_no_answer(windows: Server, transport: str) -> None:
-    gauges = Gauges(windows, "slow")
+async def test_a_process_killed_while_its_batch_runs_costs_no_answer(windows: Server) -> None:
+    gauges = Gauges(windows, "apart")
     idle = await gauges.read()
-    async with asker(windows, transport) as asking:
-        tasks = started(*(asking.ask("slow", poison.image(number)) for number in NUMBERS))
-        # All have left the queue, and their slots are in use: the batch runs.
-        await gauges.until(
-            lambda now: (
-                now["beyond_queue_length"] == 0
-                and now["beyond_slots_free"] == idle["beyond_slots_free"] - BATCH
+    victim = only_instance(windows)
+    async with asker(windows, "http") as http, asker(windows, "grpc") as grpc:
+        askers = (http, grpc, http, grpc)
+        images = [poison.image(number) for number in NUMBERS]
+        with standing_still(victim):
+            tasks = started(
+                *(asking.ask("apart", image) for asking, image in zip(askers, images, strict=True))
             )
-        )
-        instance(windows).kill()
+            # All have left the queue, and their slots are in use: the process has the batch.
+            await gauges.until(
+                lambda now: (
+                    now["beyond_queue_length"] == 0
+                    and now["beyond_slots_free"] == idle["beyond_slots_free"] - BATCH
+                )
+            )
+            victim.kill()
         outcomes = await asyncio.gather(*tasks)
     assert [outcome.code for outcome in outcomes] == ["ok"] * BATCH
     assert [(o.release, o.batch_size) for o in outcomes] == [("retry", 1)] * BATCH
@@ -129,10 +129,3 @@ async def test_a_process_killed_while_its_batch_runs_costs_no_answer(windows: Se
             == (idle["beyond_slots_free"], idle["beyond_instances_alive"])
         )
     )
-
-
-def instance(server: Server) -> psutil.Process:
-    """The one child process that runs a model."""
-    children = psutil.Process(server.process.pid).children()
-    (found,) = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
-    return found
