@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from beyond_serve.bench.experiments.counters import Counters, read_counters
+from beyond_serve.bench.experiments.cpu_time import CpuMeter, CpuShares, busy_seconds
 from beyond_serve.bench.experiments.reporter import Reporter
 from beyond_serve.bench.load.arrivals import Arrivals
 from beyond_serve.bench.load.images import MixImage
@@ -84,12 +84,11 @@ class Measured:
     """One load's result with what was seen of the server meanwhile.
 
     Attributes:
-        cpu: of the server's process in the measured time, share of its cores; None if it was too short.
         counters: of the server, from before the warm-up to after the last answer.
     """
 
     result: LoadResult
-    cpu: float | None
+    cpu: CpuShares
     counters: Counters
 
     def point(self, labels: Mapping[str, object], **fields: object) -> dict[str, object]:
@@ -99,30 +98,9 @@ class Measured:
             "load": self.result.summary(),
             "spec": self.result.spec.describe(),
             "histogram": self.result.encoded_histogram(),
-            "server": {"cpu": self.cpu, **self.counters.describe()},
+            "server": {"cpu": self.cpu.own, "others_cpu": self.cpu.others, **self.counters.describe()},
             **fields,
         }
-
-
-@dataclass(slots=True)
-class CpuMeter:
-    """CPU time of a process over a load's measured time, sampled as the load tells of itself."""
-
-    cpu_seconds: Callable[[], float]
-    clock: Callable[[], float] = time.monotonic
-    _samples: list[tuple[float, float]] = field(default_factory=list)
-
-    def sample(self, progress: LoadProgress) -> None:
-        over = progress.total_s is not None and progress.elapsed_s > progress.total_s
-        if not progress.warming_up and not over:
-            self._samples.append((self.clock(), self.cpu_seconds()))
-
-    def share(self, cores: int) -> float | None:
-        """Of all of `cores`; None with fewer than two samples."""
-        if len(self._samples) < 2:
-            return None
-        (first, used_before), (last, used_after) = self._samples[0], self._samples[-1]
-        return (used_after - used_before) / (last - first) / cores if last > first else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +119,7 @@ class Served:
             BeyondError: the server refuses the first request, or the generator cannot start.
         """
         reporter.status(what)
-        meter = CpuMeter(self.process.cpu_seconds)
+        meter = CpuMeter(self.process.cpu_seconds, lambda: busy_seconds(self.cores.server))
 
         def follow(progress: LoadProgress) -> None:
             meter.sample(progress)
@@ -149,7 +127,7 @@ class Served:
 
         before = self.counters()
         result = run_load(self._spec(offer), follow)
-        return Measured(result, meter.share(len(self.cores.server)), self.counters().since(before))
+        return Measured(result, meter.shares(len(self.cores.server)), self.counters().since(before))
 
     def counters(self) -> Counters:
         with urllib.request.urlopen(f"{self.process.url}/metrics", timeout=10) as reply:  # noqa: S310 - loopback

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from beyond_serve.batching import STAGES
+from beyond_serve.bench.experiments.cpu_time import disturbance
 from beyond_serve.bench.experiments.experiment import Experiment, PublishedFigure
 from beyond_serve.bench.experiments.reporter import Reporter
 from beyond_serve.bench.experiments.serving import (
@@ -133,7 +134,7 @@ def tables(run: RunFolder) -> Sequence[Table]:
     )
     rows.append(("image, kB", *(found["image_bytes"] / 1e3 for found in points)))
     rows.append(("requests", *(found["load"]["requests"] for found in points)))
-    notes = ["medians of each line by itself, so that a column does not add up exactly", *_void_notes(points)]
+    notes = ["medians of each line by itself, so that a column does not add up exactly", *_remarks(points)]
     return [Table("One request at a time, ms", ("", *map(_label, points)), rows, notes)]
 
 
@@ -206,8 +207,9 @@ def _label(found: Point) -> str:
     return f"{labels['model']}, {labels['size']}"
 
 
-def _void_notes(points: Sequence[Point]) -> list[str]:
-    return [f"VOID, {_label(found)}: {reason}" for found in points for reason in found["load"]["void"]]
+def _remarks(points: Sequence[Point]) -> list[str]:
+    void = [f"VOID, {_label(found)}: {reason}" for found in points for reason in found["load"]["void"]]
+    return [*disturbance(points), *void]
 
 
 _HARDWARE = "i9-13900K and one RTX 4090, ViT-Base"

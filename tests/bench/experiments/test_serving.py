@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from beyond_serve.bench.experiments.counters import Counters
+from beyond_serve.bench.experiments.cpu_time import CpuShares
 from beyond_serve.bench.experiments.serving import (
-    CpuMeter,
     Measured,
     ModelSource,
     gpu_gap,
@@ -47,23 +47,6 @@ def progress(elapsed_s: float, *, warming_up: bool = False) -> LoadProgress:
     return LoadProgress(elapsed_s, 10.0, warming_up, 9, 8, 1, 0, 1.25, 7.5)
 
 
-def test_cpu_counts_neither_the_warm_up_nor_what_comes_after() -> None:
-    used, now = iter((1.0, 2.5, 4.0)), iter((10.0, 11.0, 12.0))
-    meter = CpuMeter(lambda: next(used), lambda: next(now))
-    meter.sample(progress(1.0, warming_up=True))
-    for elapsed_s in (2.0, 3.0, 4.0):
-        meter.sample(progress(elapsed_s))
-    meter.sample(progress(10.5))
-    assert meter.share(2) == pytest.approx(0.75)
-
-
-def test_cpu_of_one_sample_is_not_known() -> None:
-    meter = CpuMeter(lambda: 1.0, lambda: 1.0)
-    assert meter.share(1) is None
-    meter.sample(progress(2.0))
-    assert meter.share(1) is None
-
-
 def test_progress_tells_percentiles_once_it_counts() -> None:
     assert progress_line(progress(1.0, warming_up=True)) == "8 done, warming up"
     assert progress_line(progress(3.0)) == "8 done, p50 1.25 ms, p99 7.50 ms"
@@ -71,13 +54,15 @@ def test_progress_tells_percentiles_once_it_counts() -> None:
 
 
 def test_a_point_has_the_load_and_the_server() -> None:
-    measured = Measured(result(table([{}], [1000.0])), 0.5, Counters({"full": 2.0, "delay": 6.0}, 32.0))
+    measured = Measured(
+        result(table([{}], [1000.0])), CpuShares(0.5, 0.1), Counters({"full": 2.0, "delay": 6.0}, 32.0)
+    )
     point = measured.point({"size": "medium"}, simulated=False)
     assert point["labels"] == {"size": "medium"}
     assert point["simulated"] is False
     server = point["server"]
     assert isinstance(server, dict)
-    assert server["cpu"] == 0.5
+    assert (server["cpu"], server["others_cpu"]) == (0.5, 0.1)
     assert server["releases"] == {"full": 0.25, "delay": 0.75}
     load = point["load"]
     assert isinstance(load, dict)

@@ -82,6 +82,16 @@ def test_bound_by_decoding_with_its_evidence() -> None:
     )
 
 
+def test_cores_that_others_filled_are_full_too() -> None:
+    disturbed = replace(DECODE_BOUND, end_to_end=400.0, cpu=0.5, others_cpu=0.48, decoders_busy=0.5)
+    found = diagnose(disturbed)
+    assert found.bound_by == "decoding"
+    assert found.because == (
+        "decoding took 80 % of the server's CPU time, which was 50 % of its 1 core (other programs took 48 %)"
+    )
+    assert "CPU (1 core) 50 %, other programs there 48 %" in found.facts[2]
+
+
 def test_bound_by_inference_on_the_cpu() -> None:
     heavy = replace(
         DECODE_BOUND,
@@ -176,9 +186,9 @@ def test_without_traces_nothing_is_known_to_be_busy() -> None:
     assert busy(result(rows), 1, 1) == {}
 
 
-@pytest.mark.parametrize(("rate", "expected"), [(0.0, 64), (8.0, 16), (40.0, 40), (1000.0, 64)])
-def test_quick_runs_have_fewer_in_flight_where_they_would_take_long(rate: float, expected: int) -> None:
-    assert in_flight(64, rate) == expected
+@pytest.mark.parametrize(("rate", "expected"), [(0.0, 64), (8.0, 16), (20.0, 40), (1000.0, 64)])
+def test_images_that_take_long_have_fewer_in_flight(rate: float, expected: int) -> None:
+    assert in_flight(64, rate, 2.0) == expected
 
 
 PARTS = {

@@ -26,6 +26,7 @@ def point(size: str, overhead_us: float = 250.0, **of_load: Any) -> dict[str, An
         "load": load(stages_ms=stages_ms, **of_load),
         "medians_us": medians_us(rows),
         "image_bytes": 121_000,
+        "server": {"cpu": 0.5, "others_cpu": 0.3 if size == "large" else 0.0},
     }
 
 
@@ -84,6 +85,7 @@ def test_the_table_has_a_column_per_point_and_the_papers_share() -> None:
     assert rows["total less decode, transform, infer"] == (0.25, 0.25)
     assert rows["decode and transform, share of total"] == ("68 %", "68 %")
     assert "VOID, demo, large: late" in found.notes
+    assert any(note.startswith("DISTURBED: in 1 of 2 points") for note in found.notes)
     medium, large, gpu = EXPERIMENT.published
     assert medium.ours(run) == "68 % (demo)"
     assert large.ours(run) == "68 % (demo)"

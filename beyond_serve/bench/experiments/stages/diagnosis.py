@@ -11,13 +11,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from beyond_serve.bench.experiments.cpu_time import DISTURBED
 from beyond_serve.bench.runs.tables import number
 
 BUSY = 0.9
 """A part that works so much of the time has nothing to spare: an invented number."""
 
 CPU_FULL = 0.85
-"""The same of the server's cores; lower, for what else runs on the machine takes from them."""
+"""The same of the server's cores, others' use of them included."""
 
 DOMINANT = 0.6
 """A part with so much of the CPU's work is what bounds it; with less, the bound is shared."""
@@ -32,7 +33,7 @@ class Evidence:
     Attributes:
         preprocess, resident, raw: of the parts alone; None where not measured.
         preprocess_cpu_s, resident_cpu_s: CPU seconds that an image takes in the parts alone.
-        cpu: of the server's process, share of its `cores`.
+        cpu, others_cpu: of the server's process, and of all others, share of its `cores`.
         decoders_busy, instances_busy: share of the time that each decoder, each instance, had work.
         decode_wait_ms, batch_wait_ms, latency_ms: of the mean request.
         on_cpu: inference takes the same cores.
@@ -49,6 +50,7 @@ class Evidence:
     preprocess_cpu_s: float | None = None
     resident_cpu_s: float | None = None
     cpu: float | None = None
+    others_cpu: float | None = None
     decoders_busy: float | None = None
     instances_busy: float | None = None
     decode_wait_ms: float | None = None
@@ -105,7 +107,7 @@ def _bound(evidence: Evidence) -> tuple[Bound, str]:
     instances, decoders = evidence.instances_busy or 0.0, evidence.decoders_busy or 0.0
     if not evidence.on_cpu and instances >= BUSY:
         return "inference", f"the instances were busy {_percent(instances)} of the time{_batches(evidence)}"
-    cpu_full = (evidence.cpu or 0.0) >= CPU_FULL
+    cpu_full = (evidence.cpu or 0.0) + (evidence.others_cpu or 0.0) >= CPU_FULL
     if cpu_full or max(instances, decoders) >= BUSY:
         return _bound_by_work(evidence, cpu_full=cpu_full)
     return _bound_by_load(evidence)
@@ -125,6 +127,8 @@ def _bound_by_work(evidence: Evidence, *, cpu_full: bool) -> tuple[Bound, str]:
     words = f"{name} took {_percent(most / total)} of the server's CPU time"
     if cpu_full:
         words += f", which was {_percent(evidence.cpu or 0.0)} of its {_cores(evidence.cores)}"
+    if (evidence.others_cpu or 0.0) > DISTURBED:
+        words += f" (other programs took {_percent(evidence.others_cpu or 0.0)})"
     if busy >= BUSY:
         who = "decoders" if name == "decoding" else "instances"
         words += f"; the {who} were busy {_percent(busy)} of the time"
@@ -182,6 +186,7 @@ def _facts(evidence: Evidence) -> list[str]:
             ("decoders", evidence.decoders_busy),
             ("instances", evidence.instances_busy),
             (f"CPU ({_cores(evidence.cores)})", evidence.cpu),
+            ("other programs there", evidence.others_cpu),
         )
         if share is not None
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from beyond_serve.bench.experiments.cpu_time import disturbance
 from beyond_serve.bench.experiments.stages.diagnosis import Diagnosis, Evidence, allowed, diagnose
 from beyond_serve.bench.runs.figures import Figure
 from beyond_serve.bench.runs.folder import Point, RunFolder
@@ -56,6 +57,7 @@ def evidence(run: RunFolder, model: str, size: str) -> Evidence | None:
         preprocess_cpu_s=None if preprocess is None else preprocess["cpu_s"],
         resident_cpu_s=None if resident is None else resident["cpu_s"],
         cpu=whole["server"]["cpu"],
+        others_cpu=whole["server"].get("others_cpu"),
         decoders_busy=whole["busy"].get("decoders"),
         instances_busy=whole["busy"].get("instances"),
         decode_wait_ms=mean.get("decode_wait"),
@@ -129,8 +131,8 @@ def _row(run: RunFolder, model: str, size: str) -> Sequence[object]:
 
 
 def _notes(run: RunFolder) -> list[str]:
-    """Void points and what models ran on."""
-    notes = []
+    """Void points, disturbed ones, and what models ran on."""
+    notes = disturbance(run.points)
     for point in run.points:
         if point["labels"]["stage"] == RESIDENT:
             parts = point["parts"]

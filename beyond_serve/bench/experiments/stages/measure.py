@@ -46,7 +46,7 @@ DELAY_US = 10_000
 _PACE, _QUICK_PACE = Pace(2.0, 8.0, 5.0), Pace(0.5, 2.0, 4.0)
 _PART_S, _QUICK_PART_S = 4.0, 1.0
 _PART_TIMEOUT_S = 300.0
-_LONGEST_ROUND_S = 1.0
+_ROUND_S, _QUICK_ROUND_S = 2.0, 1.0
 _FEWEST = 16
 
 
@@ -56,31 +56,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--concurrency",
         type=int,
         metavar="N",
-        help=f"requests in flight (default: {CONCURRENCY}; --quick fewer where they would take long)",
+        help=f"requests in flight (default: {CONCURRENCY}, fewer of images that take long)",
     )
 
 
 def run(given: argparse.Namespace, run: RunFolder, reporter: Reporter) -> None:
     models = [ModelSource("demo", "demo")] if given.quick else asked_models(given)
-    concurrency = given.concurrency or CONCURRENCY
     cores = own_cores()
     reporter.note(cores.sentence())
     reporter.note(
-        f"{concurrency} in flight, batches may wait {DELAY_US / 1e3:g} ms to fill; the parts alone run in a "
+        f"{_said(given)} in flight, batches may wait {DELAY_US / 1e3:g} ms to fill; the parts alone run in a "
         "process of their own on the server's cores"
     )
     reporter.status("making the images")
     images = asked_images(given)
     largest = max(len(image.data) for image in images)
-    flags = asked_flags(given, ("--max-delay-us", str(DELAY_US), *room_for(concurrency, largest)))
+    flags = asked_flags(
+        given, ("--max-delay-us", str(DELAY_US), *room_for(given.concurrency or CONCURRENCY, largest))
+    )
     for model in models:
         parts = _parts(model, cores, flags, images, _QUICK_PART_S if given.quick else _PART_S, reporter)
         _keep_parts(run, model, images, parts)
         with serving(model, cores, flags) as server:
-            whole = _Whole(server, parts, concurrency, quick=given.quick, seed=given.seed)
+            whole = _Whole(server, parts, given)
             whole.raw(run, reporter)
             for index, image in enumerate(images):
                 whole.image(run, reporter, image, index)
+
+
+def _said(given: argparse.Namespace) -> str:
+    return str(given.concurrency) if given.concurrency else f"up to {CONCURRENCY}"
 
 
 def _parts(
@@ -140,12 +145,10 @@ def _described(parts: Parts) -> dict[str, object]:
 class _Whole:
     """One running server, offered tensors and then images."""
 
-    def __init__(self, server: Served, parts: Parts, concurrency: int, *, quick: bool, seed: int) -> None:
+    def __init__(self, server: Served, parts: Parts, given: argparse.Namespace) -> None:
         self._server = server
         self._parts = parts
-        self._asked = concurrency
-        self._quick = quick
-        self._seed = seed
+        self._given = given
 
     def raw(self, run: RunFolder, reporter: Reporter) -> None:
         """Inference from tensors that the client preprocessed; a model that takes none is told of."""
@@ -161,14 +164,14 @@ class _Whole:
         if parts.preprocess is not None and parts.infer is not None:
             evidence = Evidence(
                 0.0,
-                self._asked,
+                CONCURRENCY,
                 1,
                 preprocess=parts.preprocess[index].per_s,
                 resident=parts.infer.per_s,
                 on_cpu=parts.on_cpu,
             )
-            # Half, for the front end takes its part too: the run should rather be too long.
-            rate = (allowed(evidence) or 0.0) / 2
+            # Not all of it, for the front end takes its part too: the run should rather be too long.
+            rate = 0.7 * (allowed(evidence) or 0.0)
         self._offer(run, reporter, image, {"size": image.name, "stage": "end to end"}, rate)
 
     def _offer(
@@ -180,14 +183,16 @@ class _Whole:
         rate: float,
     ) -> None:
         labels = {"model": self._server.model.name, **labels}
-        concurrency = in_flight(self._asked, rate) if self._quick else self._asked
-        warmup_s, measured_s = (_QUICK_PACE if self._quick else _PACE).lengths(concurrency, rate)
+        quick = self._given.quick
+        round_s = _QUICK_ROUND_S if quick else _ROUND_S
+        concurrency = self._given.concurrency or in_flight(CONCURRENCY, rate, round_s)
+        warmup_s, measured_s = (_QUICK_PACE if quick else _PACE).lengths(concurrency, rate)
         offer = Offer(
             ClosedLoop(concurrency),
             image,
             measured_s,
             warmup_s,
-            seed=self._seed,
+            seed=self._given.seed,
             payload="tensor" if image is None else "image",
         )
         measured = self._server.offer(offer, reporter, ", ".join(labels.values()))
@@ -208,9 +213,10 @@ class _Whole:
         )
 
 
-def in_flight(asked: int, rate: float) -> int:
-    """As many as are answered in a second at `rate`, between 16 and `asked`: for runs that must be short."""
-    return min(asked, max(_FEWEST, round(rate * _LONGEST_ROUND_S))) if rate > 0 else asked
+def in_flight(most: int, rate: float, round_s: float) -> int:
+    """As many as are answered in `round_s` seconds at `rate`, between 16 and `most`: so that large images
+    take minutes and not hours."""
+    return min(most, max(_FEWEST, round(rate * round_s))) if rate > 0 else most
 
 
 def busy(result: LoadResult, decode_threads: int, instances: int) -> dict[str, float]:

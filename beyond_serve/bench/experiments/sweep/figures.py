@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from beyond_serve.bench.experiments.cpu_time import disturbance
 from beyond_serve.bench.runs.figures import Figure
 from beyond_serve.bench.runs.folder import Point, RunFolder
 from beyond_serve.bench.runs.tables import Table
@@ -78,13 +79,14 @@ def tables(run: RunFolder) -> Sequence[Table]:
 def _closed(name: tuple[str, str], points: Sequence[Point]) -> Table:
     columns = (
         *("concurrency", "answers/s", "mean ms", "p50 ms", "p99 ms", "queue ms", "queue %", "network %"),
-        *("batch", "server CPU %", "errors %", ""),
+        *("batch", "CPU %", "others %", "errors %", ""),
     )
     rows = [(point["labels"]["concurrency"], *_cells(point), *_server(point)) for point in points]
     notes = [
         "queue: waiting for a decoder and for the batch; network: what the client waits beyond the server's "
-        "own total, which holds what lies unread in its sockets",
-        *_void_notes(points),
+        "own total, which holds what lies unread in its sockets; CPU: of the server's cores, by the server "
+        "and by other programs",
+        *_remarks(points),
     ]
     return Table(f"Closed loop: {', '.join(name)}", columns, rows, notes)
 
@@ -92,13 +94,13 @@ def _closed(name: tuple[str, str], points: Sequence[Point]) -> Table:
 def _open(name: tuple[str, str], points: Sequence[Point]) -> Table:
     columns = (
         *("load %", "offered/s", "answers/s", "mean ms", "p50 ms", "p99 ms", "queue ms", "queue %"),
-        *("network %", "batch", "server CPU %", "errors %", ""),
+        *("network %", "batch", "CPU %", "others %", "errors %", ""),
     )
     rows = [
         (100 * point["labels"]["load"], point["load"]["offered_per_s"], *_cells(point), *_server(point))
         for point in points
     ]
-    notes = ["load: share of the closed loop's best throughput", *_void_notes(points)]
+    notes = ["load: share of the closed loop's best throughput", *_remarks(points)]
     return Table(f"Random arrivals (Poisson): {', '.join(name)}", columns, rows, notes)
 
 
@@ -108,21 +110,22 @@ def _cells(point: Point) -> tuple[object, ...]:
 
 
 def _server(point: Point) -> tuple[object, ...]:
-    cpu = point["server"]["cpu"]
+    shares = (point["server"].get(name) for name in ("cpu", "others_cpu"))
     return (
         batch_size(point),
-        None if cpu is None else 100 * cpu,
+        *(None if share is None else 100 * share for share in shares),
         100 * point["load"]["error_rate"],
         "void" if point["load"]["void"] else "",
     )
 
 
-def _void_notes(points: Sequence[Point]) -> list[str]:
-    return [
+def _remarks(points: Sequence[Point]) -> list[str]:
+    void = [
         f"VOID at {point['labels'].get('concurrency') or point['labels'].get('load')}: {reason}"
         for point in points
         for reason in point["load"]["void"]
     ]
+    return [*disturbance(points), *void]
 
 
 def plots(run: RunFolder) -> Sequence[Figure]:
