@@ -19,6 +19,7 @@ from beyond_serve.bench.load.run import run_load
 from beyond_serve.bench.load.spec import LoadProgress, LoadSpec, Payload, Protocol, Target
 from beyond_serve.bench.processes import ServerProcess, beyond_serve_command, free_port, started
 from beyond_serve.bench.runs.tables import number
+from beyond_serve.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,15 @@ class Measured:
             **fields,
         }
 
+    def go_on(self) -> None:
+        """Call when the point is kept.
+
+        Raises:
+            KeyboardInterrupt: this load was cut short by one, so that no other is wanted.
+        """
+        if self.result.interrupted:
+            raise KeyboardInterrupt
+
 
 @dataclass(frozen=True, slots=True)
 class Served:
@@ -116,7 +126,7 @@ class Served:
         """Offer one load and measure; `what` is shown meanwhile.
 
         Raises:
-            BeyondError: the server refuses the first request, or the generator cannot start.
+            BeyondError: the server refuses the first request or ended, or the generator cannot start.
         """
         reporter.status(what)
         meter = CpuMeter(self.process.cpu_seconds, lambda: busy_seconds(self.cores.server))
@@ -130,8 +140,20 @@ class Served:
         return Measured(result, meter.shares(len(self.cores.server)), self.counters().since(before))
 
     def counters(self) -> Counters:
-        with urllib.request.urlopen(f"{self.process.url}/metrics", timeout=10) as reply:  # noqa: S310 - loopback
-            return read_counters(reply.read().decode(), self.model.name)
+        """What the server has counted so far.
+
+        Raises:
+            ConfigError: it does not answer.
+        """
+        try:
+            with urllib.request.urlopen(f"{self.process.url}/metrics", timeout=60) as reply:  # noqa: S310 - loopback
+                return read_counters(reply.read().decode(), self.model.name)
+        except OSError:
+            code = self.process.process.poll()
+            how = "does not answer any more" if code is None else f"ended with {code}"
+            raise ConfigError(
+                f"the server with {self.model.name} {how}", "the points before this one are kept"
+            ) from None
 
     def _spec(self, offer: Offer) -> LoadSpec:
         protocol: Protocol = "predict" if offer.payload == "image" else "v2-http"

@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace, run: RunFolder, reporter: Reporter) -> None:
-    models = [ModelSource("demo", "demo")] if given.quick else asked_models(given)
+    models = asked_models(given)
     flags = asked_flags(given, ("--fidelity", given.fidelity))
     cores = own_cores()
     reporter.note(cores.sentence())
@@ -73,13 +73,17 @@ def run(given: argparse.Namespace, run: RunFolder, reporter: Reporter) -> None:
                 labels = {"model": model.name, "size": image.name, "preprocess": "cpu"}
                 run.add_point(point(labels, measured, model, len(image.data)))
                 run.add_requests(f"{model.name}-{image.name}", measured.result)
+                measured.go_on()
 
 
 def _offer(given: argparse.Namespace, image: MixImage) -> Offer:
+    count = given.requests
+    if count is None:
+        count = _QUICK_REQUESTS if given.quick else _REQUESTS
     return Offer(
         arrivals=ClosedLoop(1),
         image=image,
-        count=given.requests or (_QUICK_REQUESTS if given.quick else _REQUESTS),
+        count=count,
         duration_s=_QUICK_LONGEST_S if given.quick else _LONGEST_S,
         warmup_s=_QUICK_WARMUP_S if given.quick else _WARMUP_S,
         seed=given.seed,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +11,10 @@ import pytest
 from beyond_serve.bench.experiments.counters import Counters
 from beyond_serve.bench.experiments.cpu_time import CpuShares
 from beyond_serve.bench.experiments.serving import (
+    Cores,
     Measured,
     ModelSource,
+    Served,
     gpu_gap,
     progress_line,
     room_for,
@@ -26,6 +28,7 @@ from beyond_serve.bench.experiments.serving_arguments import (
     model_source,
 )
 from beyond_serve.bench.load.spec import LoadProgress
+from beyond_serve.bench.processes import ServerProcess, free_port
 from beyond_serve.errors import ConfigError
 from tests.bench.experiments.points import result, table
 
@@ -67,6 +70,32 @@ def test_a_point_has_the_load_and_the_server() -> None:
     load = point["load"]
     assert isinstance(load, dict)
     assert load["requests"] == 1
+
+
+def test_after_an_interrupted_load_there_is_no_other() -> None:
+    whole = result(table([{}], [1000.0]))
+    Measured(whole, CpuShares(), Counters()).go_on()
+    with pytest.raises(KeyboardInterrupt):
+        Measured(replace(whole, interrupted=True), CpuShares(), Counters()).go_on()
+
+
+@dataclass
+class FakeProcess:
+    """Ended with `code`, or hangs if it is None."""
+
+    code: int | None
+
+    def poll(self) -> int | None:
+        return self.code
+
+
+@pytest.mark.parametrize(("code", "said"), [(-9, "ended with -9"), (None, "does not answer any more")])
+def test_a_server_that_is_gone_is_told_in_a_line(code: int | None, said: str) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    process = ServerProcess("server", url, FakeProcess(code))  # type: ignore[arg-type]
+    served = Served(ModelSource("demo", "demo"), process, Cores((0,), (1,)), ())
+    with pytest.raises(ConfigError, match=f"the server with demo {said}"):
+        served.counters()
 
 
 def test_a_server_with_room_takes_all_that_is_in_flight() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,9 +11,10 @@ import pytest
 from beyond_serve.bench.experiments.pace import Pace
 from beyond_serve.bench.experiments.sweep import EXPERIMENT
 from beyond_serve.bench.experiments.sweep.figures import network_share, queue_ms, queue_share
-from beyond_serve.bench.experiments.sweep.measure import SweepPlan, sweep
+from beyond_serve.bench.experiments.sweep.measure import SweepPlan, add_arguments, sweep, sweep_plan
 from beyond_serve.bench.experiments.sweep.plan import affordable, concurrencies, enough, knee
 from beyond_serve.bench.load.arrivals import Arrivals, ClosedLoop, Poisson
+from beyond_serve.errors import ConfigError
 from tests.bench.experiments.points import load, run_of
 
 LABELS = {"model": "demo", "size": "medium"}
@@ -23,6 +25,25 @@ def test_concurrency_doubles_up_to_the_highest() -> None:
     assert concurrencies(16) == [1, 2, 4, 8, 16]
     assert concurrencies(20) == [1, 2, 4, 8, 16, 20]
     assert concurrencies(64, 4) == [1, 4, 16, 64]
+
+
+def asked(*words: str) -> SweepPlan:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return sweep_plan(parser.parse_args(words, argparse.Namespace(quick=False, seed=0)))
+
+
+def test_the_whole_range_is_swept_by_default() -> None:
+    found = asked()
+    assert (found.highest, found.step) == (4096, 2)
+    assert found.shares == (0.5, 0.7, 0.8, 0.9, 0.95)
+    assert asked("--max-concurrency", "64", "--no-open-loop").shares == ()
+
+
+@pytest.mark.parametrize("highest", ["0", "-3", "65537"])
+def test_a_concurrency_that_cannot_be_is_refused(highest: str) -> None:
+    with pytest.raises(ConfigError, match=f"--max-concurrency is {highest}"):
+        asked("--max-concurrency", highest)
 
 
 def test_images_in_flight_take_a_quarter_of_the_memory_at_most() -> None:
@@ -63,9 +84,8 @@ def test_the_knee_is_where_throughput_is_nearly_the_best() -> None:
 class FakeServer:
     """Answers at most 1,000/s, and each request in 4 ms at least."""
 
-    def __init__(self, interrupted_at: int = 0) -> None:
+    def __init__(self) -> None:
         self.asked: list[tuple[Mapping[str, object], Arrivals, float]] = []
-        self._interrupted_at = interrupted_at
 
     def measure(
         self, labels: Mapping[str, object], arrivals: Arrivals, warmup_s: float, measured_s: float
@@ -74,13 +94,7 @@ class FakeServer:
         rate = 700.0
         if isinstance(arrivals, ClosedLoop):
             rate = min(1000.0, arrivals.concurrency / 0.004)
-            return {
-                "load": load(
-                    rate,
-                    1000 * arrivals.concurrency / rate,
-                    interrupted=arrivals.concurrency == self._interrupted_at,
-                )
-            }
+            return {"load": load(rate, 1000 * arrivals.concurrency / rate)}
         return {"load": load(rate)}
 
 
@@ -114,13 +128,6 @@ def test_random_arrivals_follow_at_shares_of_the_best() -> None:
     rates = [asked.rate for _, asked, _ in server.asked if isinstance(asked, Poisson)]
     assert rates == [500.0, 900.0]
     assert [label["load"] for label in labels] == [0.5, 0.9]
-
-
-def test_an_interrupted_point_is_the_last() -> None:
-    server = FakeServer(interrupted_at=4)
-    assert list(sweep(plan(), 4096, LABELS, server.measure)) == []
-    assert concurrencies_asked(server) == [1, 2, 4]
-    assert len(server.asked) == 3
 
 
 def point(concurrency: int, rate: float, waiting_ms: float, void: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -39,7 +39,7 @@ from beyond_serve.bench.parts import Parts, parts_from_json
 from beyond_serve.bench.runs.folder import RunFolder
 from beyond_serve.errors import BeyondError, ConfigError
 
-CONCURRENCY = 64
+CONCURRENCY, HIGHEST = 64, 65536
 # Throughput is asked: batches may wait to fill, since a cheap model in batches of one spends many times as
 # much per image.
 DELAY_US = 10_000
@@ -61,7 +61,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace, run: RunFolder, reporter: Reporter) -> None:
-    models = [ModelSource("demo", "demo")] if given.quick else asked_models(given)
+    if given.concurrency is not None and not 1 <= given.concurrency <= HIGHEST:
+        raise ConfigError(f"--concurrency is {given.concurrency}", f"give 1 to {HIGHEST}")
+    models = asked_models(given)
     cores = own_cores()
     reporter.note(cores.sentence())
     reporter.note(
@@ -115,9 +117,12 @@ def _parts(
             "seconds": seconds,
         }
         command = [*pinned, sys.executable, "-m", "beyond_serve.bench.parts"]
-        done = subprocess.run(
-            command, input=orjson.dumps(asked), capture_output=True, timeout=_PART_TIMEOUT_S, check=False
-        )
+        try:
+            done = subprocess.run(
+                command, input=orjson.dumps(asked), capture_output=True, timeout=_PART_TIMEOUT_S, check=False
+            )
+        except subprocess.TimeoutExpired:
+            raise ConfigError(f"the parts of {model.name} took more than {_PART_TIMEOUT_S:g} s") from None
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().splitlines()
         raise ConfigError(

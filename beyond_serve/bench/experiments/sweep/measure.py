@@ -12,7 +12,6 @@ import psutil
 from beyond_serve.bench.experiments.pace import Pace
 from beyond_serve.bench.experiments.reporter import Reporter
 from beyond_serve.bench.experiments.serving import (
-    ModelSource,
     Offer,
     Served,
     own_cores,
@@ -79,14 +78,19 @@ def sweep_plan(given: argparse.Namespace) -> SweepPlan:
     """Raises:
     ConfigError: a concurrency below 1.
     """
-    highest = given.max_concurrency or (QUICK_HIGHEST if given.quick else HIGHEST)
+    highest = given.max_concurrency
+    if highest is None:
+        highest = QUICK_HIGHEST if given.quick else HIGHEST
     if not 1 <= highest <= 65536:
         raise ConfigError(f"--max-concurrency is {highest}", "give 1 to 65536")
+    bound_ms = given.bound_ms
+    if bound_ms is None:
+        bound_ms = _QUICK_BOUND_MS if given.quick else _BOUND_MS
     shares = _QUICK_SHARES if given.quick else _SHARES
     return SweepPlan(
         highest=highest,
         step=4 if given.quick else 2,
-        bound_ms=given.bound_ms or (_QUICK_BOUND_MS if given.quick else _BOUND_MS),
+        bound_ms=bound_ms,
         shares=() if given.no_open_loop else shares,
         pace=QUICK if given.quick else FULL,
     )
@@ -94,7 +98,7 @@ def sweep_plan(given: argparse.Namespace) -> SweepPlan:
 
 def run(given: argparse.Namespace, run: RunFolder, reporter: Reporter) -> None:
     plan = sweep_plan(given)
-    models = [ModelSource("demo", "demo")] if given.quick else asked_models(given)
+    models = asked_models(given)
     cores = own_cores()
     reporter.note(cores.sentence())
     images = asked_images(given)
@@ -125,8 +129,6 @@ def sweep(plan: SweepPlan, highest: int, labels: Mapping[str, object], measure: 
             measured_s,
         )
         rates.append(found["load"]["throughput_per_s"])
-        if found["load"]["interrupted"]:
-            return
         if enough(rates, found["load"]["latency_ms"]["mean"], plan.bound_ms) and concurrency < highest:
             yield (
                 f"{labels['model']}, {labels['size']}: ended at a concurrency of {concurrency} of {highest}: "
@@ -135,14 +137,12 @@ def sweep(plan: SweepPlan, highest: int, labels: Mapping[str, object], measure: 
             break
     best = max(rates, default=0.0)
     for share in plan.shares if best > 0 else ():
-        found = measure(
+        measure(
             {**labels, "arrivals": "poisson", "load": share},
             Poisson(share * best),
             plan.pace.warmup_s,
             plan.pace.measured_s,
         )
-        if found["load"]["interrupted"]:
-            return
 
 
 def _measure_with(server: Served, image: MixImage, run: RunFolder, reporter: Reporter, seed: int) -> Measure:
@@ -154,6 +154,7 @@ def _measure_with(server: Served, image: MixImage, run: RunFolder, reporter: Rep
         measured = server.offer(offer, reporter, what)
         run.add_point(measured.point(labels, simulated=server.model.simulated))
         run.add_requests("-".join(str(value) for value in labels.values()), measured.result)
+        measured.go_on()
         return run.points[-1]
 
     return measure
