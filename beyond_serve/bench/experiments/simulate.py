@@ -39,9 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--table",
-        default=VIT_BASE_LIKE.name,
         metavar="FILE",
-        help=f"a sim: engine's table, or one of {', '.join(TABLES)} (default: the first)",
+        help=f"a sim: engine's table, or one of {', '.join(TABLES)} "
+        f"(default: the first; --check: the first, {check.SLOWED} times slower)",
     )
     parser.add_argument(
         "--policy",
@@ -86,7 +86,7 @@ def _points(given: argparse.Namespace, reporter: Reporter) -> Iterator[dict[str,
         return questions.questions(given.quick, given.seed)
     if given.check:
         return check.check(
-            _table(given.table),
+            _table(given.table) if given.table else check.SLOW_TABLE,
             given.policy or "fixed",
             given.max_delay_us,
             _loads(given.load or _CHECK_LOADS),
@@ -98,7 +98,7 @@ def _points(given: argparse.Namespace, reporter: Reporter) -> Iterator[dict[str,
 
 
 def _policies(given: argparse.Namespace, reporter: Reporter) -> Iterator[dict[str, Any]]:
-    table, loads = _table(given.table), _loads(given.load or "0.5,0.8,1.0,1.2,2.0")
+    table, loads = _table(given.table or VIT_BASE_LIKE.name), _loads(given.load or "0.5,0.8,1.0,1.2,2.0")
     for policy in (given.policy or _DEFAULT_POLICIES).split(","):
         for load in loads:
             reporter.status(f"{policy} at {load:g}")

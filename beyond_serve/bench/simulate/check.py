@@ -2,7 +2,8 @@
 
 What the simulation cannot know it is told, measured at zero load: how much longer than its table a batch
 takes on an instance, and what an answer takes outside of queue and batch. Nothing is fitted to the loads
-that are compared.
+that are compared. Requests arrive when the generator really sent them, and latencies count from there: that
+it may have been late is no matter between these two.
 """
 
 from __future__ import annotations
@@ -23,12 +24,23 @@ from beyond_serve.bench.processes import beyond_serve_command, free_port, starte
 from beyond_serve.bench.report import Verdict
 from beyond_serve.bench.simulate.instance import Latency
 from beyond_serve.bench.simulate.points import Point, having, measure
-from beyond_serve.bench.simulate.scenario import Scenario, capacity
+from beyond_serve.bench.simulate.scenario import VIT_BASE_LIKE, Scenario, capacity
 from beyond_serve.engines.sim_engine import SimTable
 from beyond_serve.server.config import ModelConfig
 
 THROUGHPUT, P99 = 0.03, 0.10
 """How far the simulation may be off; the issue's."""
+
+SLOWED = 10
+"""The table's times are so many times those of the issue's unless another is given: what else a small machine
+does, and its slow timers, then weigh as little as on a large one. Queueing knows no unit of time."""
+
+SLOW_TABLE = SimTable(
+    f"{VIT_BASE_LIKE.name}, {SLOWED} times slower",
+    VIT_BASE_LIKE.input,
+    VIT_BASE_LIKE.classes,
+    tuple((size, SLOWED * ms) for size, ms in VIT_BASE_LIKE.latencies),
+)
 
 _ON_INSTANCE = ("copy_in", "infer", "copy_out", "postprocess")
 _SMALL = "small"
@@ -133,7 +145,7 @@ def verdicts(points: Sequence[Point]) -> list[Verdict]:
         for real in having(mine, side="real", load=load):
             rates = [side["load"]["throughput_per_s"] for side in (simulated, real)]
             found.append(_within(f"throughput at {load:g}: simulated over real", rates, THROUGHPUT))
-            p99 = [side["load"]["latency_ms"]["p99"] for side in (simulated, real)]
+            p99 = [side["load"]["latency_from_send_ms"]["p99"] for side in (simulated, real)]
             if None not in p99:
                 found.append(_within(f"p99 at {load:g}: simulated over real", p99, P99))
     return found

@@ -201,14 +201,14 @@ def _check(points: Sequence[Point]) -> Table:
             p["labels"]["load"],
             p["labels"]["side"],
             p["load"]["throughput_per_s"],
-            *(p["load"]["latency_ms"][name] for name in ("mean", "p50", "p99")),
+            *(p["load"]["latency_from_send_ms"][name] for name in ("mean", "p50", "p99")),
             p["load"]["batch_size_mean"],
-            "; ".join(p["load"]["void"]),
         )
         for p in points
     ]
-    columns = ("arrivals", "load", "side", "answered/s", "mean ms", "p50 ms", "p99 ms", "batch", "void")
-    return Table("The simulation beside a real server", columns, rows)
+    columns = ("arrivals", "load", "side", "answered/s", "mean ms", "p50 ms", "p99 ms", "batch")
+    notes = ["both from the moments at which the generator really sent, and latencies count from there"]
+    return Table("The simulation beside a real server", columns, rows, notes)
 
 
 def _policy_figures(points: Sequence[Point]) -> list[Figure]:
@@ -223,10 +223,19 @@ def _policy_figures(points: Sequence[Point]) -> list[Figure]:
         Panel("requests a batch, mean", lines(_load("batch_size_mean"))),
         Panel("instances' time, share", lines(_simulation("busy"))),
     ]
+    highest = max(_labels(points, "load"))
+    depth = [
+        Series(
+            p["labels"]["policy"], p["simulation"]["queue"]["seconds"], p["simulation"]["queue"]["waiting"]
+        )
+        for p in having(points, load=highest)
+    ]
+    queue = f"Requests waiting, at {highest:g} times capacity"
     return [
         curves("goodput", "Goodput over load", _LOADS, [goodput], log_x=False),
         curves("latency", "Latency of answered requests over load", _LOADS, latencies, log_x=False),
         curves("batches", "Batches over load", _LOADS, batches, log_x=False),
+        curves("queue", queue, "seconds", [Panel("requests", depth)], log_x=False),
     ]
 
 

@@ -171,6 +171,6 @@ def _burst_verdicts(policy: str, points: Sequence[Point]) -> Iterator[Verdict]:
         p99 = values(having(points, arrivals=arrivals), "load.latency_ms.p99")
         if base and p99:
             bound = base[0] + burst_ms(arrivals)
-            what = f"{policy}, {arrivals}: p99 at {BURST_LOAD:g}, ms"
+            what = f"p99 of {policy} under {arrivals} at {BURST_LOAD:g}, ms"
             asked = f"<= Poisson's {base[0]:.1f} + {burst_ms(arrivals):.1f}"
             yield Verdict(what, asked, f"{p99[0]:.1f}", p99[0] <= bound)

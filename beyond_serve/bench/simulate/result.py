@@ -67,7 +67,8 @@ class SimResult:
     def answered_ns(self) -> NDArray[np.int64]:
         """Latencies, from arrival, of those of them that were answered."""
         chosen = self.measured & (self.outcome == Outcome.ANSWERED)
-        return self._latencies_ns[chosen]
+        answered: NDArray[np.int64] = self._latencies_ns[chosen]
+        return answered
 
     @property
     def throughput_per_s(self) -> float:
@@ -105,7 +106,7 @@ class SimResult:
         counts = np.bincount(self.outcome[self.measured], minlength=len(Outcome))
         return {name: int(counts[kind]) for name, kind in _ERRORS.items() if counts[kind]}
 
-    def queue_depth(self, points: int = 200) -> tuple[list[float], list[float]]:
+    def queue_depth(self, points: int = 40) -> tuple[list[float], list[float]]:
         """Seconds from the first arrival, and how many waited then on average; at the ends of batches."""
         ended = np.frombuffer(self.record.batch_started_ns, np.int64) + np.frombuffer(
             self.record.batch_took_ns, np.int64
