@@ -112,13 +112,13 @@ def _beside(result: LoadResult, table: SimTable) -> Beside:
 
 def _same(result: LoadResult, table: SimTable, model: ModelConfig, beside: Beside) -> Scenario:
     """What the server was given, from the moments at which the generator really sent."""
-    sent = np.sort(result.table.sent_ns)
-    sent = sent[sent > 0] - sent[0]
-    warm = int(np.count_nonzero(~result.table.measured & (result.table.sent_ns < result.window.start_ns)))
+    sent = np.sort(result.table.sent_ns[result.table.sent_ns > 0])
+    warm = int(np.count_nonzero(sent < result.window.start_ns))
+    seconds = (sent - sent[0]) / 1e9
     return Scenario(
         replace(Latency(table), overhead_ns=beside.batch_ns),
         model,
-        Replay(tuple((sent / 1e9).tolist())),
+        Replay(tuple(seconds.tolist())),
         len(sent),
         warmup=warm / len(sent),
         outside_ns=beside.outside_ns,
