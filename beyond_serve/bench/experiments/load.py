@@ -141,22 +141,11 @@ def _latency(load: dict[str, Any]) -> Table:
 def _stages(stages: dict[str, dict[str, float]]) -> Table:
     columns = [name for name in ("mean", "p50", "p95", "p99") if name in stages]
     totals = {name: sum(stages[name].values()) for name in columns}
-    rows = [
-        (
-            part,
-            *(
-                text
-                for name in columns
-                for text in (stages[name][part], _share(stages[name][part], totals[name]))
-            ),
-        )
-        for part in PARTS
-    ]
-    headings = tuple(text for name in columns for text in (f"{_around(name)} ms", "%"))
+    rows = [(part, *(_with_share(stages[name][part], totals[name]) for name in columns)) for part in PARTS]
     return Table(
-        "Where the time went",
-        ("part", *headings),
-        [*rows, ("latency", *(value for name in columns for value in (totals[name], 100.0)))],
+        "Where the time went, ms and share",
+        ("part", *(_around(name) for name in columns)),
+        [*rows, ("latency", *(_with_share(totals[name], totals[name]) for name in columns))],
         [
             "late: schedule to send; network: what the client waited beyond the server's own total",
             "around p99: means over the requests ranked 98.5 % to 99.5 % by latency; p50 and p95 alike",
@@ -164,12 +153,12 @@ def _stages(stages: dict[str, dict[str, float]]) -> Table:
     )
 
 
+def _with_share(part: float, total: float) -> str:
+    return f"{part:.3f}  {100 * part / total if total else 0:3.0f} %"
+
+
 def _around(name: str) -> str:
     return name if name == "mean" else f"around {name}"
-
-
-def _share(part: float, total: float) -> float:
-    return 100 * part / total if total else 0.0
 
 
 def plots(run: RunFolder) -> Sequence[Figure]:

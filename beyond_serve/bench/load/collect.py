@@ -89,7 +89,7 @@ def judged(
         answered=len(answered),
         cpu=max(thread_cpu, default=0.0),
         one_core_cpu=one_core_cpu,
-        lateness_p99_ms=float(np.percentile(measured.lateness_ns, 99)) / 1e6 if len(measured) else None,
+        lateness_p99_ms=result.lateness_ms["p99"],
         median_ms=float(np.median(answered.latency_from_send_ns)) / 1e6 if len(answered) else None,
         littles_law_error=result.littles_law_error,
         negative_networks=negative_networks(answered),

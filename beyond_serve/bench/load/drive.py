@@ -164,9 +164,15 @@ class OpenDriver(Driver):
     """Requests leave at their scheduled times, whatever became of those before."""
 
     def __init__(
-        self, plan: WorkerPlan, recorder: Recorder, wire: Wire, make_timer: OpenTimer = open_timer
+        self,
+        plan: WorkerPlan,
+        recorder: Recorder,
+        wire: Wire,
+        make_timer: OpenTimer = open_timer,
+        clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         super().__init__(plan, recorder, wire)
+        self._clock = clock
         self._next_row = 0
         self._times: list[int] = []
         self._timer = make_timer(self._loop, self._wake)
@@ -184,13 +190,13 @@ class OpenDriver(Driver):
 
     def _wake(self) -> None:
         row, times = self._next_row, self._times
-        now = time.monotonic_ns()
+        now = self._clock()
         while row < len(times) and times[row] <= now and not self._stopped:
             self._in_flight += 1
             self._recorder.sent(row, self._wire.send(row, self._choices[row]))
             row += 1
             if row < len(times) and times[row] > now:
-                now = time.monotonic_ns()
+                now = self._clock()
         self._next_row = row
         if self._stopped:
             return

@@ -81,6 +81,15 @@ class LoadResult:
         good = inside & (table.error == 0) & (table.latency_ns <= slowest_ns)
         return float(np.count_nonzero(good)) / window.seconds if window.seconds else 0.0
 
+    @property
+    def lateness_ms(self) -> dict[str, float | None]:
+        """The generator's own. Of however few requests: it is judged by these figures."""
+        lateness = self.measured.lateness_ns
+        if len(lateness) == 0:
+            return dict.fromkeys(("p50", "p99", "max"))
+        p50, p99, most = (np.percentile(lateness, (50, 99, 100)) / 1e6).tolist()
+        return {"p50": p50, "p99": p99, "max": most}
+
     def encoded_histogram(self) -> str:
         """Latencies from the schedule, nanoseconds, as HdrHistogram's tools read and merge them."""
         encoded = histogram(self.answered.latency_ns).encode()
@@ -89,7 +98,6 @@ class LoadResult:
     def summary(self) -> dict[str, object]:
         """What every experiment keeps of a run: JSON-able. Times in the names' units, None for n/a."""
         measured, answered = self.measured, self.answered
-        lateness = latency_summary(measured.lateness_ns)
         batches = answered.batch_size[~np.isnan(answered.batch_size)]
         # Requests of one batch each carry its size: the mean over batches weighs each by its inverse.
         batch_mean = len(batches) / float((1 / batches).sum()) if len(batches) and batches.min() > 0 else None
@@ -105,7 +113,7 @@ class LoadResult:
             "error_rate": 1 - len(answered) / len(measured) if len(measured) else 0.0,
             "latency_ms": latency_summary(answered.latency_ns),
             "latency_from_send_ms": latency_summary(answered.latency_from_send_ns),
-            "lateness_ms": {name: lateness[name] for name in ("p50", "p99", "max")},
+            "lateness_ms": self.lateness_ms,
             "generator_cpu": max(self.cpu, default=0.0),
             "littles_law_error": self.littles_law_error,
             "stages_ms": stage_breakdown(answered),
