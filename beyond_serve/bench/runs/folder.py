@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from io import FileIO
 from pathlib import Path
 from typing import Any, Literal
 
@@ -157,7 +158,7 @@ def _new_folder(root: Path, name: str) -> Path:
 
 
 def _append(path: Path, line: bytes) -> None:
-    with path.open("ab", buffering=0) as file:
+    with _open_to_append(path) as file:
         whole = file.seek(0, os.SEEK_END)
         try:
             written = 0
@@ -167,6 +168,10 @@ def _append(path: Path, line: bytes) -> None:
             # Half a line in the middle would make every later one unreadable.
             file.truncate(whole)
             raise
+
+
+def _open_to_append(path: Path) -> FileIO:
+    return path.open("ab", buffering=0)
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -83,7 +83,9 @@ class RunMeta:
             raise ConfigError(f"{path} is damaged: {error}", "the run cannot be read") from None
         if not isinstance(found, dict) or not isinstance(found.get("schema"), int):
             raise ConfigError(f"{path} does not describe a run: it has no schema", "give a run's folder")
-        _check_schema(path, found["schema"], str(found.get("versions", {}).get("beyond-serve", "unknown")))
+        versions = found.get("versions")
+        wrote = versions.get("beyond-serve", "unknown") if isinstance(versions, dict) else "unknown"
+        _check_schema(path, found["schema"], str(wrote))
         names = {field.name for field in fields(cls)}
         missing = sorted(names - found.keys())
         if missing:

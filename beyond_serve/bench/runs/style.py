@@ -53,7 +53,7 @@ STAGE_COLOURS: Final[Mapping[str, str]] = {
 }
 STAGE_ORDER: Final = ("network", *STAGES, "other")
 
-_RC: Final[Mapping[str, Any]] = {
+_RC: Final[dict[Any, Any]] = {
     "font.size": 9.5,
     "axes.titlesize": 10,
     "axes.titleweight": "normal",
@@ -72,6 +72,7 @@ _RC: Final[Mapping[str, Any]] = {
     "grid.color": GRID,
     "grid.linewidth": 0.7,
     "text.color": INK,
+    "text.parse_math": False,
     "xtick.color": MUTED,
     "ytick.color": MUTED,
     "xtick.labelcolor": INK,
@@ -103,7 +104,7 @@ def house_style() -> Iterator[None]:
         import matplotlib
     except ImportError:
         raise ConfigError("plots need matplotlib, which is not installed", INSTALL) from None
-    with matplotlib.rc_context(dict(_RC)):
+    with matplotlib.rc_context(_RC):
         yield
 
 
@@ -117,12 +118,13 @@ def new_figure(
     """
     with house_style():
         from matplotlib.figure import Figure as MatplotlibFigure
+        from matplotlib.layout_engine import ConstrainedLayoutEngine
 
         drawing = MatplotlibFigure(figsize=(width, height), layout="constrained")
         # Room for what `stamp` adds; from the start, so that labels can be placed where they will stay.
         bottom, top = _INCH_FOOTER / height, 1 - _INCH_TITLE / height
         engine = drawing.get_layout_engine()
-        assert engine is not None
+        assert isinstance(engine, ConstrainedLayoutEngine)
         engine.set(rect=(0.008, bottom, 0.984, top - bottom))
         grid = drawing.subplots(1, panels, squeeze=False, **subplots)
     return drawing, list(grid[0])
