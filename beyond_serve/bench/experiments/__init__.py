@@ -5,7 +5,7 @@ To add one: a module here that defines `EXPERIMENT`, and a line in `EXPERIMENTS`
 
 from __future__ import annotations
 
-from beyond_serve.bench.experiments import load, simulate, stages, sweep, zeroload
+from beyond_serve.bench.experiments import ladder, load, models, search, simulate, stages, sweep, zeroload
 from beyond_serve.bench.experiments.experiment import Experiment
 
 EXPERIMENTS: tuple[Experiment, ...] = (
@@ -13,5 +13,8 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     zeroload.EXPERIMENT,
     sweep.EXPERIMENT,
     stages.EXPERIMENT,
+    ladder.EXPERIMENT,
+    search.EXPERIMENT,
+    models.EXPERIMENT,
     simulate.EXPERIMENT,
 )
