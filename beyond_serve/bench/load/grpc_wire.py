@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -29,7 +30,6 @@ class GrpcWire:
         self._channels: list[Any] = []
         self._methods: list[Callable[..., Any]] = []
         self._calls: set[asyncio.Task[None]] = set()
-        self._abandoning = False
 
     async def open(self, connections: int) -> None:
         for _ in range(max(1, -(-min(connections, self._plan.max_connections) // CALLS_PER_CHANNEL))):
@@ -55,8 +55,14 @@ class GrpcWire:
             self._call(row, image, self._methods[row % len(self._methods)])
         )
         self._calls.add(task)
-        task.add_done_callback(self._calls.discard)
+        task.add_done_callback(functools.partial(self._done, row))
         return now
+
+    def _done(self, row: int, task: asyncio.Task[None]) -> None:
+        self._calls.discard(task)
+        # Here and not in the task, which may be cancelled before its first step.
+        if task.cancelled():
+            self._ended(row, time.monotonic_ns(), 0, ErrorKind.UNFINISHED, 0, None)
 
     async def _call(self, row: int, image: int, method: Callable[..., Any]) -> None:
         import grpc
@@ -69,10 +75,6 @@ class GrpcWire:
             now = time.monotonic_ns()
             kind, status = failure(error.code().value[0], error.details() or "")
             self._ended(row, now, status, kind, 0, None)
-        except asyncio.CancelledError:
-            self._ended(row, time.monotonic_ns(), 0, ErrorKind.UNFINISHED, 0, None)
-            if not self._abandoning:
-                raise
         else:
             document = await _trailing_trace(call) if self._plan.traced else None
             self._ended(row, now, 0, ErrorKind.NONE, len(answer), document)
@@ -81,7 +83,6 @@ class GrpcWire:
         """Nothing: gRPC has each call's deadline."""
 
     def abandon(self) -> None:
-        self._abandoning = True
         for task in self._calls:
             task.cancel()
 

@@ -39,6 +39,7 @@ class HttpConnection(asyncio.Protocol):
         "_first",
         "_owner",
         "_parser",
+        "_reusable",
         "_transport",
         "bytes_in",
         "row",
@@ -51,6 +52,7 @@ class HttpConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._body: list[bytes] = []
         self._complete = False
+        self._reusable = False
         self._first = b""
         self.row = IDLE
         self.sent_ns = 0
@@ -94,10 +96,12 @@ class HttpConnection(asyncio.Protocol):
         assert self._parser is not None
         # 1xx answers come before the one that counts.
         self._complete = self._parser.get_status_code() >= 200
+        # Asked here: after this callback the parser has forgotten the answer's headers.
+        self._reusable = self._parser.should_keep_alive()
 
     def _finish(self, now: int, *, at_end: bool = False) -> None:
         assert self._parser is not None
-        reusable = not at_end and self._parser.should_keep_alive()
+        reusable = self._reusable and not at_end
         body = None
         if self._body:
             body = self._body[0] if len(self._body) == 1 else b"".join(self._body)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections import deque
 from collections.abc import Callable
@@ -70,15 +71,19 @@ class HttpWire:
         # The request counts as sent: what opening a connection takes is the server's and the network's.
         task = asyncio.get_running_loop().create_task(self._connect_and_send(row, image, sent_ns))
         self._opening.add(task)
-        task.add_done_callback(self._opening.discard)
+        task.add_done_callback(functools.partial(self._opened, row))
+
+    def _opened(self, row: int, task: asyncio.Task[None]) -> None:
+        self._opening.discard(task)
+        # Here and not in the task, which may be cancelled before its first step.
+        if task.cancelled():
+            self._ended(row, time.monotonic_ns(), 0, ErrorKind.UNFINISHED, 0, None)
 
     async def _connect_and_send(self, row: int, image: int, sent_ns: int) -> None:
         try:
             connection = await self._connect()
         except (OSError, TimeoutError) as error:
             self._ended(row, time.monotonic_ns(), 0, kind_of(error), 0, None)
-        except asyncio.CancelledError:
-            self._ended(row, time.monotonic_ns(), 0, ErrorKind.UNFINISHED, 0, None)
         else:
             connection.send(row, self._payloads[image], sent_ns)
 
@@ -116,10 +121,11 @@ class HttpWire:
 
     def expire(self, now_ns: int) -> None:
         oldest = now_ns - self._timeout_ns
-        for connection in [c for c in self._open if c.row != IDLE and c.sent_ns < oldest]:
-            connection.fail(ErrorKind.TIMEOUT)
+        # Those that wait first, or they would be given the places that become free.
         while self._waiting and self._waiting[0][2] < oldest:
             self._ended(self._waiting.popleft()[0], now_ns, 0, ErrorKind.TIMEOUT, 0, None)
+        for connection in [c for c in self._open if c.row != IDLE and c.sent_ns < oldest]:
+            connection.fail(ErrorKind.TIMEOUT)
 
     def abandon(self) -> None:
         waiting, self._waiting = self._waiting, deque()

@@ -26,6 +26,8 @@ def prepare(spec: LoadSpec) -> WirePlan:
             be sent. One that is only overloaded passes.
     """
     target, endpoint = spec.target, spec.target.endpoint()
+    if target.tls_ca:
+        _check_authority(endpoint)
     host, port = _resolve(endpoint)
     metadata = tuple(endpoint.authorization().items()) + ((("x-trace", "1"),) if spec.traces else ())
     plan = WirePlan(
@@ -42,6 +44,14 @@ def prepare(spec: LoadSpec) -> WirePlan:
     )
     probe(plan, endpoint)
     return plan
+
+
+def _check_authority(endpoint: Endpoint) -> None:
+    """Raises `ConfigError` for a file that holds none."""
+    if endpoint.is_grpc:
+        endpoint.root_certificates()
+    else:
+        endpoint.ssl_context()
 
 
 def _resolve(endpoint: Endpoint) -> tuple[str, int]:
@@ -72,7 +82,7 @@ def _payloads(spec: LoadSpec, endpoint: Endpoint) -> tuple[bytes, ...]:
             for image in spec.images
         )
     described = _describe(target, endpoint, spec.timeout_s)
-    requests = [InferRequest(described.name, "", "", inputs) for inputs in _inputs(spec, described)]
+    requests = [InferRequest(described.name, "", "", inputs) for inputs in model_inputs(spec, described)]
     if target.protocol == "v2-grpc":
         return tuple(grpc_codec.infer_message(request).SerializeToString() for request in requests)
     path = f"/v2/models/{quote(described.name, safe='')}/infer"
@@ -116,7 +126,7 @@ def _describe(target: Target, endpoint: Endpoint, timeout_s: float) -> ModelMeta
         return client.metadata(target.model or only_model(client.models()))
 
 
-def _inputs(spec: LoadSpec, described: ModelMetadata) -> list[tuple[InferInput, ...]]:
+def model_inputs(spec: LoadSpec, described: ModelMetadata) -> list[tuple[InferInput, ...]]:
     """The inputs of a request, per image."""
     encoded = [tensor for tensor in described.inputs if tensor.datatype == BYTES]
     if spec.target.payload == "image":

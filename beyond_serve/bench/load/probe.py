@@ -95,7 +95,7 @@ def _words(error: Exception) -> str:
         case OSError() if error.strerror:
             return error.strerror
         case _:
-            return str(error) or type(error).__name__
+            return " ".join(str(error).split()) or type(error).__name__
 
 
 def _hint(error: OSError) -> str:
