@@ -190,7 +190,7 @@ def verdicts(run: RunFolder) -> Sequence[Verdict]:
 def _share(size: str) -> Any:
     def ours(run: RunFolder) -> object | None:
         shares = [
-            f"{100 * found['medians_us']['preprocess_share']:.0f} % ({found['labels']['model']})"
+            f"{100 * found['medians_us']['preprocess_share']:.0f} % ({_model(found)})"
             for found in run.points
             if found["labels"].get("size") == size and found.get("medians_us")
         ]
@@ -209,6 +209,10 @@ def _find(run: RunFolder, size: str) -> Point | None:
 def _label(found: Point) -> str:
     labels = found["labels"]
     return f"{labels['model']}, {labels['size']}"
+
+
+def _model(found: Point) -> str:
+    return f"{found['labels']['model']}{', void' if found['load']['void'] else ''}"
 
 
 def _remarks(points: Sequence[Point]) -> list[str]:

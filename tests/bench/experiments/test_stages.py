@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 
 from beyond_serve.bench.experiments.stages import EXPERIMENT
-from beyond_serve.bench.experiments.stages.diagnosis import Evidence, allowed, cpu_shares, diagnose
+from beyond_serve.bench.experiments.stages.diagnosis import (
+    Evidence,
+    allowed,
+    cpu_shares,
+    diagnose,
+    reached,
+    useful_cpu,
+)
 from beyond_serve.bench.experiments.stages.figures import cases, diagnoses, evidence
 from beyond_serve.bench.experiments.stages.measure import busy, in_flight
 from tests.bench.experiments.points import load, result, run_of, table
@@ -89,7 +96,7 @@ def test_cores_that_others_filled_are_full_too() -> None:
     assert found.because == (
         "decoding took 80 % of the server's CPU time, which was 50 % of its 1 core (other programs took 48 %)"
     )
-    assert "CPU (1 core) 50 %, other programs there 48 %" in found.facts[2]
+    assert "CPU (1 core) 50 %, other programs there 48 %" in found.facts[1]
 
 
 def test_bound_by_inference_on_the_cpu() -> None:
@@ -160,12 +167,41 @@ def test_a_void_measurement_decides_nothing() -> None:
     assert "the generator was late" in found.because
 
 
+OUTLIER = replace(DECODE_BOUND, raw=400.0, input_ratio=4.98)
+AS_FAST = (
+    "end to end is 2.00 times as fast as inference from raw tensors, whose requests are 4.98 times as large"
+)
+
+
 def test_the_papers_outlier_is_explained_where_it_shows() -> None:
-    outlier = replace(DECODE_BOUND, raw=400.0, input_ratio=4.98)
-    assert diagnose(outlier).facts[-1] == (
-        "end to end is 2.00 times as fast as inference from raw tensors, whose requests are 4.98 times as "
-        "large: the paper's TinyViT outlier; resident tensors do not show it"
+    assert diagnose(OUTLIER).facts[-1] == (
+        f"{AS_FAST}: the paper's TinyViT outlier; it is the transfer, for resident tensors are inferred at "
+        "50,000/s"
     )
+
+
+def test_the_outlier_is_not_explained_by_what_was_not_seen() -> None:
+    assert diagnose(replace(OUTLIER, resident=700.0)).facts[-1] == AS_FAST
+    assert "raw tensors, whose" not in diagnose(replace(OUTLIER, void=("late",))).facts[-1]
+
+
+def test_disturbed_rates_are_not_compared() -> None:
+    assert reached(DECODE_BOUND) == pytest.approx(0.816)
+    for of_others in (
+        replace(DECODE_BOUND, others_cpu=0.3),
+        replace(DECODE_BOUND, parts_cpu=0.5),
+        replace(DECODE_BOUND, void=("late",)),
+    ):
+        assert reached(of_others) is None
+        assert not any("the parts allow" in fact for fact in diagnose(of_others).facts)
+
+
+def test_useful_cpu_does_not_depend_on_what_else_ran() -> None:
+    assert useful_cpu(DECODE_BOUND) == pytest.approx(0.816 / 0.98)
+    half = replace(DECODE_BOUND, end_to_end=400.0, cpu=0.49, others_cpu=0.51)
+    assert useful_cpu(half) == pytest.approx(0.816 / 0.98)
+    assert useful_cpu(replace(DECODE_BOUND, cpu=None)) is None
+    assert useful_cpu(replace(DECODE_BOUND, cpu=0.1)) == 1.0
 
 
 def test_busy_counts_a_batch_once() -> None:
@@ -205,7 +241,7 @@ PARTS = {
 
 def part(stage: str, rate: float, cpu_s: float, size: str | None = None) -> dict[str, Any]:
     labels = {"model": "demo", "stage": stage} | ({} if size is None else {"size": size})
-    return {"labels": labels, "images_per_s": rate, "cpu_s": cpu_s, "parts": PARTS}
+    return {"labels": labels, "images_per_s": rate, "cpu_s": cpu_s, "cores": 1, "parts": PARTS}
 
 
 def loaded(
@@ -237,7 +273,8 @@ MEASURED = (
 def test_evidence_is_gathered_from_the_points() -> None:
     found = evidence(run_of(*MEASURED), "demo", "medium")
     assert found is not None
-    assert replace(found, raw=4000.0, input_ratio=None, batch=12.0) == DECODE_BOUND
+    assert found.parts_cpu == pytest.approx(1.0)
+    assert replace(found, raw=4000.0, input_ratio=None, batch=12.0, parts_cpu=None) == DECODE_BOUND
     assert found.input_ratio == pytest.approx(602 / 121)
 
 
@@ -262,6 +299,17 @@ def test_tables_show_the_parts_beside_the_whole() -> None:
     assert all(len(row) == len(table.columns) for table in (rates, verdicts) for row in table.rows)
 
 
+def test_what_was_disturbed_or_void_is_told() -> None:
+    slow = part("preprocess", 500.0, 0.001, "medium")
+    run = run_of(slow, MEASURED[2], loaded("inference, raw", 10.0, void=("late",)), MEASURED[4])
+    rates, _ = EXPERIMENT.tables(run)
+    assert "DISTURBED: demo, preprocess, medium, alone, got 50 % of its cores" in rates.notes
+    assert rates.rows[0][7] is None
+    found = evidence(run, "demo", "medium")
+    assert found is not None
+    assert found.raw is None
+
+
 def test_an_interrupted_run_shows_what_it_has() -> None:
     run = run_of(*MEASURED[:2])
     rates, verdicts = EXPERIMENT.tables(run)
@@ -273,7 +321,7 @@ def test_an_interrupted_run_shows_what_it_has() -> None:
 
 def test_the_papers_figures_beside_ours() -> None:
     share, equal, outlier = (figure.ours(run_of(*MEASURED)) for figure in EXPERIMENT.published)
-    assert share == "0.03 % of resident, 3.75 % of raw (demo, large)"
+    assert share == "0.03 % of resident, 3.75 % of raw (demo, large, void)"
     assert equal == "0.02 times (demo, medium)"
     assert outlier == "2.00 times (demo, medium)"
 

@@ -167,7 +167,7 @@ def test_without_traces_queueing_is_not_known() -> None:
 def test_the_papers_figures_beside_ours() -> None:
     best, shares, longest, flat, gpu = (figure.ours(run_of(*SWEPT)) for figure in EXPERIMENT.published)
     assert best == "95 % of the best from 64 (demo, medium)"
-    assert shares == "50 % at 64, 93 % at 512 (demo, medium)"
+    assert shares == "50 % at 64, 93 % at 512, void (demo, medium)"
     assert longest == "4.00 s at 4096 (demo, medium)"
     assert flat == "98 % of the best at 4096 (demo, medium)"
     assert gpu is None

@@ -88,7 +88,7 @@ def test_the_table_has_a_column_per_point_and_the_papers_share() -> None:
     assert any(note.startswith("DISTURBED: in 1 of 2 points") for note in found.notes)
     medium, large, gpu = EXPERIMENT.published
     assert medium.ours(run) == "68 % (demo)"
-    assert large.ours(run) == "68 % (demo)"
+    assert large.ours(run) == "68 % (demo, void)"
     assert gpu.ours(run) is None
 
 

@@ -17,6 +17,7 @@ from beyond_serve.bench.experiments.stages.figures import (
     RESIDENT,
     WHOLE,
     cases,
+    is_void,
     plots,
     stage_rate,
     tables,
@@ -31,7 +32,7 @@ Ratio = Callable[[RunFolder, str, str], str | None]
 def _of_size(sizes: tuple[str, ...], say: Ratio) -> Callable[[RunFolder], str | None]:
     def ours(run: RunFolder) -> str | None:
         said = [
-            f"{text} ({model}, {size})"
+            f"{text} ({model}, {size}{', void' if is_void(run, model, size) else ''})"
             for model, size in cases(run)
             if size in sizes and (text := say(run, model, size)) is not None
         ]

@@ -38,6 +38,7 @@ class Evidence:
         decode_wait_ms, batch_wait_ms, latency_ms: of the mean request.
         on_cpu: inference takes the same cores.
         input_ratio: bytes of a raw tensor's request over those of the image's.
+        parts_cpu: share of the cores that preprocessing alone got, which takes all it can get.
         void: why the load says nothing about the server.
     """
 
@@ -60,6 +61,7 @@ class Evidence:
     max_batch: int | None = None
     on_cpu: bool = True
     input_ratio: float | None = None
+    parts_cpu: float | None = None
     void: tuple[str, ...] = field(default=())
 
 
@@ -78,6 +80,27 @@ def allowed(evidence: Evidence) -> float | None:
     if not pre or not infer:
         return None
     return 1 / (1 / pre + 1 / infer) if evidence.on_cpu else min(pre, infer)
+
+
+def disturbed(evidence: Evidence) -> bool:
+    """Whether others took so much of the cores, from the parts or from the whole, that their rates cannot
+    be compared. CPU seconds per image still can."""
+    alone = 1.0 if evidence.parts_cpu is None else evidence.parts_cpu
+    return (evidence.others_cpu or 0.0) > DISTURBED or alone < 1 - DISTURBED
+
+
+def reached(evidence: Evidence) -> float | None:
+    """Share of what the parts allow that the server reached; None where that cannot be said."""
+    most = allowed(evidence)
+    return None if most is None or evidence.void or disturbed(evidence) else evidence.end_to_end / most
+
+
+def useful_cpu(evidence: Evidence) -> float | None:
+    """Share of the CPU time that the server got which the parts alone would have needed; whoever else ran."""
+    shares = cpu_shares(evidence)
+    if not shares or not evidence.cpu:
+        return None
+    return min(1.0, (shares["decoding"] + shares["inference"]) / evidence.cpu)
 
 
 def cpu_shares(evidence: Evidence) -> dict[str, float]:
@@ -175,11 +198,10 @@ def _facts(evidence: Evidence) -> list[str]:
         if rate is not None
     ]
     facts.append("; ".join([f"end to end {number(evidence.end_to_end)}/s", *parts]))
-    most = allowed(evidence)
-    if most is not None:
+    most, share = allowed(evidence), reached(evidence)
+    if most is not None and share is not None:
         how = "on the same cores" if evidence.on_cpu else "side by side"
-        reached = _percent(evidence.end_to_end / most)
-        facts.append(f"the parts allow {number(most)}/s {how}, of which the server reached {reached}")
+        facts.append(f"the parts allow {number(most)}/s {how}, of which the server reached {_percent(share)}")
     busy = [
         f"{name} {_percent(share)}"
         for name, share in (
@@ -206,14 +228,18 @@ def _facts(evidence: Evidence) -> list[str]:
 
 def _outlier(evidence: Evidence) -> list[str]:
     """The paper's TinyViT riddle: inference alone that is slower than the whole."""
-    if evidence.raw is None or evidence.raw >= evidence.end_to_end:
+    whole, raw, resident = evidence.end_to_end, evidence.raw, evidence.resident
+    if raw is None or raw >= whole or evidence.void:
         return []
     size = (
         f", whose requests are {number(evidence.input_ratio)} times as large" if evidence.input_ratio else ""
     )
+    said = f"end to end is {number(whole / raw)} times as fast as inference from raw tensors{size}"
+    if resident is None or resident <= whole:
+        return [said]
     return [
-        f"end to end is {number(evidence.end_to_end / evidence.raw)} times as fast as inference from raw "
-        f"tensors{size}: the paper's TinyViT outlier; resident tensors do not show it"
+        f"{said}: the paper's TinyViT outlier; it is the transfer, for resident tensors are inferred at "
+        f"{number(resident)}/s"
     ]
 
 

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from beyond_serve.bench.experiments.cpu_time import disturbance
-from beyond_serve.bench.experiments.stages.diagnosis import Diagnosis, Evidence, allowed, diagnose
+from beyond_serve.bench.experiments.cpu_time import DISTURBED, disturbance
+from beyond_serve.bench.experiments.stages.diagnosis import (
+    Diagnosis,
+    Evidence,
+    allowed,
+    diagnose,
+    reached,
+    useful_cpu,
+)
 from beyond_serve.bench.runs.figures import Figure
 from beyond_serve.bench.runs.folder import Point, RunFolder
 from beyond_serve.bench.runs.tables import Table
@@ -25,6 +32,12 @@ def stage_point(run: RunFolder, model: str, stage: str, size: str | None = None)
 def stage_rate(run: RunFolder, model: str, stage: str, size: str | None = None) -> float | None:
     point = stage_point(run, model, stage, size)
     return None if point is None else float(point["images_per_s"])
+
+
+def is_void(run: RunFolder, model: str, size: str) -> bool:
+    """Whether the end-to-end point says nothing."""
+    whole = stage_point(run, model, WHOLE, size)
+    return whole is not None and bool(whole["load"]["void"])
 
 
 def cases(run: RunFolder) -> list[tuple[str, str]]:
@@ -53,7 +66,7 @@ def evidence(run: RunFolder, model: str, size: str) -> Evidence | None:
         cores=whole["cores"],
         preprocess=None if preprocess is None else preprocess["images_per_s"],
         resident=None if resident is None else resident["images_per_s"],
-        raw=None if raw is None else raw["images_per_s"],
+        raw=None if raw is None or raw["load"]["void"] else raw["images_per_s"],
         preprocess_cpu_s=None if preprocess is None else preprocess["cpu_s"],
         resident_cpu_s=None if resident is None else resident["cpu_s"],
         cpu=whole["server"]["cpu"],
@@ -67,8 +80,15 @@ def evidence(run: RunFolder, model: str, size: str) -> Evidence | None:
         max_batch=parts["batch"],
         on_cpu=parts["on_cpu"],
         input_ratio=_input_ratio(raw, whole),
+        parts_cpu=None if preprocess is None else _parts_cpu(preprocess),
         void=tuple(load["void"]),
     )
+
+
+def _parts_cpu(preprocess: Point) -> float:
+    """Of as many cores as it has threads for."""
+    used = min(preprocess["cores"], preprocess["parts"]["decode_threads"])
+    return float(preprocess["images_per_s"] * preprocess["cpu_s"] / used)
 
 
 def _input_ratio(raw: Point | None, whole: Point) -> float | None:
@@ -92,13 +112,15 @@ def tables(run: RunFolder) -> Sequence[Table]:
         return ()
     columns = (
         *("model", "image", "preprocess", "inference, raw", "inference, resident", "end to end"),
-        *("parts allow", "reached %", "of resident %", ""),
+        *("parts allow", "reached %", "useful CPU %", ""),
     )
     rows = [_row(run, model, size) for model, size in cases(run)]
     notes = [
         "preprocess: the server's pool alone; resident: the engine's contexts alone, full batches of rows in "
         "memory; raw: the client sends the model's own tensor over HTTP",
-        "parts allow: 1 / (1/preprocess + 1/resident) where both take the same cores, else the lesser",
+        "parts allow: 1 / (1/preprocess + 1/resident) where both take the same cores, else the lesser; "
+        "reached: of that, if nothing else ran on the cores",
+        "useful CPU: share of the server's CPU time that the parts alone would have needed",
         *_notes(run),
     ]
     found = diagnoses(run)
@@ -114,20 +136,24 @@ def tables(run: RunFolder) -> Sequence[Table]:
 def _row(run: RunFolder, model: str, size: str) -> Sequence[object]:
     facts = evidence(run, model, size)
     whole = None if facts is None else facts.end_to_end
-    resident = stage_rate(run, model, RESIDENT)
-    most = None if facts is None else allowed(facts)
     return (
         model,
         size,
         stage_rate(run, model, PREPROCESS, size),
         stage_rate(run, model, RAW),
-        resident,
+        stage_rate(run, model, RESIDENT),
         whole,
-        most,
-        100 * whole / most if whole is not None and most else None,
-        100 * whole / resident if whole is not None and resident else None,
+        *((None, None, None) if facts is None else _against_the_parts(facts)),
         "void" if facts is not None and facts.void else "",
     )
+
+
+def _against_the_parts(facts: Evidence) -> tuple[float | None, float | None, float | None]:
+    return (allowed(facts), _percent(reached(facts)), _percent(useful_cpu(facts)))
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share
 
 
 def _notes(run: RunFolder) -> list[str]:
@@ -140,6 +166,8 @@ def _notes(run: RunFolder) -> list[str]:
                 f"{point['labels']['model']}: {parts['engine']} {parts['precision']} on {parts['device']}"
             )
         name = ", ".join(point["labels"].values())
+        if point["labels"]["stage"] == PREPROCESS and _parts_cpu(point) < 1 - DISTURBED:
+            notes.append(f"DISTURBED: {name}, alone, got {100 * _parts_cpu(point):.0f} % of its cores")
         notes += [f"VOID, {name}: {reason}" for reason in point.get("load", {}).get("void", ())]
     return notes
 

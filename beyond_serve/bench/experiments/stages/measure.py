@@ -78,7 +78,7 @@ def run(given: argparse.Namespace, run: RunFolder, reporter: Reporter) -> None:
     )
     for model in models:
         parts = _parts(model, cores, flags, images, _QUICK_PART_S if given.quick else _PART_S, reporter)
-        _keep_parts(run, model, images, parts)
+        _keep_parts(run, model, cores, images, parts)
         with serving(model, cores, flags) as server:
             whole = _Whole(server, parts, given)
             whole.raw(run, reporter)
@@ -131,8 +131,10 @@ def _parts(
     return parts_from_json(done.stdout)
 
 
-def _keep_parts(run: RunFolder, model: ModelSource, images: Sequence[MixImage], parts: Parts) -> None:
-    common = {"simulated": parts.simulated, "parts": _described(parts)}
+def _keep_parts(
+    run: RunFolder, model: ModelSource, cores: Cores, images: Sequence[MixImage], parts: Parts
+) -> None:
+    common = {"simulated": parts.simulated, "cores": len(cores.server), "parts": _described(parts)}
     for image, rate in zip(images, parts.preprocess or (), strict=False):
         labels = {"model": model.name, "size": image.name, "stage": "preprocess"}
         run.add_point({"labels": labels, "images_per_s": rate.per_s, "cpu_s": rate.cpu_s, **common})

@@ -33,10 +33,16 @@ def _points(run: RunFolder) -> dict[str, list[Point]]:
     return {", ".join(name): points for name, points in of_kind(run, "closed").items()}
 
 
+def _at(point: Point) -> str:
+    return f"at {point['labels']['concurrency']}{', void' if point['load']['void'] else ''}"
+
+
 def best_range(run: RunFolder) -> str | None:
     """From which concurrency on the throughput is within 5 % of the best."""
     knees = {
-        name: knee([(point["labels"]["concurrency"], rate(point)) for point in points])
+        name: knee(
+            [(point["labels"]["concurrency"], rate(point)) for point in points if not point["load"]["void"]]
+        )
         for name, points in _points(run).items()
     }
     return _each("95 % of the best from ", {name: str(found or "") for name, found in knees.items()})
@@ -46,9 +52,9 @@ def shares_in_range(run: RunFolder) -> str | None:
     """Queueing's share at the ends of the paper's range."""
     told = {}
     for name, points in _points(run).items():
-        shares = {point["labels"]["concurrency"]: queue_share(point) for point in points}
-        ends = [(end, shares.get(end)) for end in BEST_RANGE]
-        told[name] = ", ".join(f"{share:.0f} % at {end}" for end, share in ends if share is not None)
+        ends = [point for point in points if point["labels"]["concurrency"] in BEST_RANGE]
+        shares = [(share, _at(point)) for point in ends if (share := queue_share(point)) is not None]
+        told[name] = ", ".join(f"{share:.0f} % {at}" for share, at in shares)
     return _each("", told)
 
 
@@ -58,7 +64,7 @@ def longest_queue(run: RunFolder) -> str | None:
     for name, points in _points(run).items():
         last = max(points, key=lambda point: int(point["labels"]["concurrency"]))
         waited = queue_ms(last)
-        told[name] = "" if waited is None else f"{number(waited / 1e3)} s at {last['labels']['concurrency']}"
+        told[name] = "" if waited is None else f"{number(waited / 1e3)} s {_at(last)}"
     return _each("", told)
 
 
@@ -69,7 +75,7 @@ def saturation(run: RunFolder) -> str | None:
         last = max(points, key=lambda point: int(point["labels"]["concurrency"]))
         best = max(map(rate, points))
         share = f"{100 * rate(last) / best:.0f} % of the best" if best else ""
-        told[name] = share and f"{share} at {last['labels']['concurrency']}"
+        told[name] = share and f"{share} {_at(last)}"
     return _each("", told)
 
 
