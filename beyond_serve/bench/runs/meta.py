@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,8 @@ SCHEMA = 1
 """Raised when a reader of the older shape would misread the newer one."""
 
 Status = Literal["running", "complete", "interrupted", "failed"]
+_SECRET = frozenset({"token"})
+_HIDDEN = "(hidden)"
 _PER_RUN = ("time", "command", "packages")
 
 
@@ -57,8 +60,8 @@ class RunMeta:
         assert isinstance(packages, dict)
         return cls(
             experiment=experiment,
-            command=" ".join(["beyond-bench", *sys.argv[1:]]),
-            config=dict(config),
+            command=shlex.join(["beyond-bench", *without_secrets(sys.argv[1:])]),
+            config={key: _HIDDEN if key in _SECRET and value else value for key, value in config.items()},
             seed=seed,
             machine={key: value for key, value in found.items() if key not in _PER_RUN},
             versions={"beyond-serve": _own_version(), **packages},
@@ -91,6 +94,18 @@ class RunMeta:
         if missing:
             raise ConfigError(f"{path} is damaged: it has no {missing[0]!r}", "the run cannot be read")
         return cls(**{name: found[name] for name in names})
+
+
+def without_secrets(arguments: Sequence[str]) -> list[str]:
+    """A command's arguments as they may be kept and passed on: run folders are."""
+    found: list[str] = []
+    hide = False
+    for argument in arguments:
+        flag, equals, _ = argument.partition("=")
+        secret = flag.removeprefix("--") in _SECRET and flag.startswith("--")
+        found.append(_HIDDEN if hide else f"{flag}={_HIDDEN}" if secret and equals else argument)
+        hide = secret and not equals
+    return found
 
 
 def encode(value: object, *, indent: bool = False) -> bytes:
