@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from beyond_serve.batching import STAGES
-from beyond_serve.bench.experiments.cpu_time import disturbance
+from beyond_serve.bench.experiments.cpu_time import DISTURBED, disturbance
 from beyond_serve.bench.experiments.experiment import Experiment, PublishedFigure
 from beyond_serve.bench.experiments.reporter import Reporter
 from beyond_serve.bench.experiments.serving import (
@@ -176,12 +176,15 @@ def verdicts(run: RunFolder) -> Sequence[Verdict]:
     if found is None:
         return ()
     overhead = found["medians_us"]["overhead"]
-    void = bool(found["load"]["void"])
+    void, others = bool(found["load"]["void"]), float(found["server"].get("others_cpu") or 0.0)
+    why = ", in a void run" if void else ""
+    if others > DISTURBED:
+        why += f", while other programs took {100 * others:.0f} % of the server's cores"
     return [
         Verdict(
             f"{_label(found)}: total less decode, transform and infer",
             f"<= {ASKED_OVERHEAD_US / 1e3:g} ms",
-            f"{number(overhead / 1e3)} ms{', in a void run' if void else ''}",
+            f"{number(overhead / 1e3)} ms{why}",
             overhead <= ASKED_OVERHEAD_US and not void,
         )
     ]

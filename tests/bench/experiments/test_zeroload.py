@@ -72,6 +72,13 @@ def test_a_void_run_meets_nothing() -> None:
     assert "void" in verdict.measured
 
 
+def test_a_disturbed_verdict_says_so() -> None:
+    found = point("medium") | {"server": {"others_cpu": 0.8}}
+    (verdict,) = verdicts(run_of(found))
+    assert verdict.met
+    assert verdict.measured == "0.25 ms, while other programs took 80 % of the server's cores"
+
+
 def test_without_a_medium_image_there_is_no_verdict() -> None:
     assert verdicts(run_of(point("large"))) == ()
 
