@@ -11,6 +11,7 @@ import grpc
 import grpc.aio
 
 from beyond_serve.errors import ConfigError
+from beyond_serve.server.grpc.core_log import expect_leaving_clients
 from beyond_serve.server.grpc.health import Health
 from beyond_serve.server.grpc.methods import Methods
 from beyond_serve.server.grpc.options import GrpcOptions
@@ -60,6 +61,7 @@ class GrpcServer:
         Raises:
             ConfigError: the address cannot be bound, or the certificate or key cannot be used.
         """
+        expect_leaving_clients()
         server = grpc.aio.server(handlers=(self._router,), options=self._options.channel_arguments())
         self._port = _bind(server, self._options)
         self._server = server
