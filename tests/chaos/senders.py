@@ -201,7 +201,7 @@ class GrpcSender:
         timeout_s = None
         if self._as_deadline:
             message.parameters.pop("timeout", None)
-            timeout_s = case.deadline_s
+            timeout_s = case.deadline_s if case.has_deadline else None
         with _failures() as failed:
             answer = await self.call(message, timeout=timeout_s)
             return Reply("", best(answer.raw_output_contents[0], len(case.images)))

@@ -13,6 +13,7 @@ from tests.chaos.cases import Case, Reply
 from tests.chaos.senders import best, infer_message
 
 _STREAM = METHODS["ModelStreamInfer"]
+_END_S = 5.0
 
 
 class StreamSender:
@@ -45,9 +46,14 @@ class StreamSender:
         return await reply
 
     async def close(self) -> None:
-        """End the stream as a client does that has asked all it wanted."""
+        """End the stream as a client does that has asked all it wanted. The server ends it when it has
+        answered all, so not before long where it has lost a request."""
         await self._call.done_writing()
-        await self._reader
+        try:
+            async with asyncio.timeout(_END_S):
+                await self._reader
+        except TimeoutError:
+            self._call.cancel()
 
     async def _read(self) -> None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -15,6 +16,7 @@ from tests.chaos.tally import Tally
 from tests.chaos.victim import parse_metrics
 
 GOOD = Case("good", "rows", (poison.image(7),), (7,))
+ENDLESS = Case("good", "digits", (b"",), (3,))
 POISON = Case("poison", "rows", (poison.image(7, poisonous=True),), errors=frozenset(("engine",)))
 ANSWER = b'{"predictions":[{"index":7}]}'
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(ANSWER), ANSWER)
@@ -29,6 +31,9 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(ANSWER), ANSWER)
         (GOOD, Reply("queue_full"), None),
         (GOOD, Reply("deadline_exceeded"), None),
         (GOOD, Reply("instance_lost"), None),
+        (ENDLESS, Reply("instance_lost"), None),
+        (ENDLESS, Reply("deadline_exceeded"), "'deadline_exceeded'"),
+        (replace(ENDLESS, timeout_ms=100), Reply("deadline_exceeded"), None),
         (GOOD, Reply("engine"), "'engine'"),
         (GOOD, Reply("shutting_down"), "'shutting_down'"),
         (POISON, Reply("engine"), None),

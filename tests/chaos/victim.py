@@ -16,20 +16,20 @@ from typing import IO
 import psutil
 
 from tests.chaos import poison
-from tests.chaos.cases import DEFAULT_TIMEOUT_MS
+from tests.chaos.cases import ROWS_TIMEOUT_MS
 from tests.chaos.http_connection import HttpConnection
 from tests.end_to_end.serving import ROOT, Server, command
 
 CONFIGURATION = """
 http = "127.0.0.1:0"
 grpc = "127.0.0.1:0"
-timeout-ms = {timeout_ms:g}
 idle-timeout-s = 600
 instance-kind = "process"
 
 [models.rows]
 path = "{rows}"
 engine = "onnxruntime"
+timeout-ms = {timeout_ms:g}
 instances = 2
 weight = 2
 max-batch = 8
@@ -147,7 +147,7 @@ def victim(work: int) -> Iterator[Victim]:
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile("w+") as log:
         rows = poison.write_model(Path(folder) / "rows.onnx", work)
         config = Path(folder) / "serve.toml"
-        config.write_text(CONFIGURATION.format(rows=rows, timeout_ms=DEFAULT_TIMEOUT_MS))
+        config.write_text(CONFIGURATION.format(rows=rows, timeout_ms=ROWS_TIMEOUT_MS))
         process = subprocess.Popen(
             command("--config", str(config)), stdout=subprocess.PIPE, stderr=log, text=True, cwd=ROOT
         )
