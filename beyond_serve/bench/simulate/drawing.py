@@ -208,6 +208,11 @@ def _check(points: Sequence[Point]) -> Table:
     ]
     columns = ("arrivals", "load", "side", "answered/s", "mean ms", "p50 ms", "p99 ms", "batch")
     notes = ["both from the moments at which the generator really sent, and latencies count from there"]
+    notes += [
+        f"void and not judged at {p['labels']['load']:g}: {'; '.join(p['load']['void'])}"
+        for p in points
+        if p["load"]["void"]
+    ]
     return Table("The simulation beside a real server", columns, rows, notes)
 
 

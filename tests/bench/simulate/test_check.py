@@ -68,9 +68,43 @@ def test_the_table_that_the_server_reads_is_the_one_that_is_simulated(tmp_path: 
     assert read_sim_table(f"sim:{file}") == check.SLOW_TABLE
 
 
-def side(name: str, load: float, rate: float, p99: float | None) -> dict[str, Any]:
+def test_a_batch_s_delay_is_no_time_outside() -> None:
+    """The simulation has the policy's delay itself."""
+    result = zero_load()
+    result.table.stages_us[:, STAGES.index("batch_wait")] = 500.0
+    assert check._beside(result, VIT_BASE_LIKE).outside_ns == pytest.approx(0.2 * MS, abs=MS / 1000)
+
+
+def test_batches_longer_than_at_zero_load_make_it_void() -> None:
+    result = zero_load()
+    beside = check._beside(result, VIT_BASE_LIKE)
+    assert list(check._disturbance(result, VIT_BASE_LIKE, beside)) == []
+    # 5 % of 3 ms are allowed, and only in one of a hundred more.
+    result.table.stages_us[3, STAGES.index("infer")] += 200.0
+    (reason,) = check._disturbance(zero_load_of(result), VIT_BASE_LIKE, beside)
+    assert "disturbed" in reason
+    result.table.stages_us[3, STAGES.index("infer")] -= 100.0
+    assert list(check._disturbance(zero_load_of(result), VIT_BASE_LIKE, beside)) == []
+
+
+def test_without_traces_nothing_is_judged() -> None:
+    sent = np.arange(5) * 10 * MS
+    result = result_of(table(sent, sent, sent + 4 * MS), 0, ClosedLoop(1))
+    assert list(check._disturbance(result, VIT_BASE_LIKE, check.Beside(0, 0))) == [
+        "the server gave no traces"
+    ]
+
+
+def zero_load_of(result: LoadResult) -> LoadResult:
+    """The same rows, with nothing remembered of what they were."""
+    return result_of(result.table, 0, ClosedLoop(1))
+
+
+def side(name: str, load: float, rate: float, p99: float | None, void: str = "") -> dict[str, Any]:
     labels = {"part": "check", "load": load, "side": name}
-    return {"labels": labels, "load": {"throughput_per_s": rate, "latency_from_send_ms": {"p99": p99}}}
+    latency = {"p99": p99}
+    kept = {"throughput_per_s": rate, "latency_from_send_ms": latency, "void": [void] if void else []}
+    return {"labels": labels, "load": kept}
 
 
 def test_both_sides_of_a_load_are_compared() -> None:
@@ -80,6 +114,11 @@ def test_both_sides_of_a_load_are_compared() -> None:
     assert [verdict.measured for verdict in check.verdicts(bad)] == ["+4.0%", "-12.0%"]
     assert [verdict.met for verdict in check.verdicts(bad)] == [False, False]
     assert len(check.verdicts(good + bad)) == 4
+
+
+def test_what_is_void_is_not_judged() -> None:
+    void = [side("real", 0.5, 100, 90.0, void="the generator was late"), side("simulated", 0.5, 100, 46.0)]
+    assert check.verdicts(void) == []
 
 
 def test_too_few_answers_for_a_p99_are_not_judged_by_it() -> None:
