@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from beyond_serve.bench.experiments.ladder.rungs import PUBLISHED
+from beyond_serve.bench.experiments.search.measure import disturbed
 from beyond_serve.bench.runs.figures import Figure
 from beyond_serve.bench.runs.folder import Point, RunFolder
 from beyond_serve.bench.runs.tables import Table, number
@@ -105,6 +106,7 @@ def tables(run: RunFolder) -> Sequence[Table]:
     notes = [f"model {model}; medians of {turns} turns, in each of which every rung was loaded once"]
     if any(step.void for step in steps):
         notes.append(f"void in half of the turns or more: {', '.join(s.name for s in steps if s.void)}")
+    notes += disturbed([point for point in run.points if "turn" in point["labels"]])
     return [Table("The ladder", columns, rows, notes), _paper(steps)]
 
 

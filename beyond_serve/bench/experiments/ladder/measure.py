@@ -144,7 +144,7 @@ def _quantized(
 ) -> tuple[list[Rung], ModelSource]:
     """The int8 copy of the model; where there can be none, the rung says why."""
     copy = ModelSource(model.name, str(folder / f"{model.name}-int8.onnx"))
-    if not any(step.quantized for step in steps):
+    if not any(step.quantized and step.program for step in steps):
         return list(steps), copy
     reporter.status("quantising the model")
     try:
@@ -194,8 +194,7 @@ def _climb(
                 rates[step.name] = measured.result.throughput_per_s
                 labels = {"rung": step.name, "turn": turn + 1}
                 run.add_point(measured.point(labels, **_described(step, steps, model)))
-                if measured.result.interrupted:
-                    return
+                measured.go_on()
 
 
 def _described(step: Rung, steps: Sequence[Rung], model: ModelSource) -> Mapping[str, object]:

@@ -106,18 +106,19 @@ def _tuned(
     settings = {name: value for name, value in (found or {}).items() if name != "concurrency"}
     load = int(found["concurrency"]) if found else concurrency
     tuned = flags_of(settings) if found else BY_BATCH
+
+    def served(rung: Rung, *flags: str) -> Rung:
+        return replace(rung, program="server", concurrency=load, flags=(*flags, *tuned))
+
     searched = Rung("search's settings", "what beyond-bench search finds", counterpart=6)
     bf16 = Rung("compiled bf16", "the same, in bfloat16", counterpart=7)
-    int8 = Rung("compiled int8", "the model quantised to int8")
-    serve = {"program": "server", "concurrency": load}
+    int8 = Rung("compiled int8", "the model quantised to int8", quantized=True)
     return [
-        replace(searched, **serve, flags=OPENVINO + tuned)  # type: ignore[arg-type]
-        if found
-        else replace(searched, why=no_search or "no search was made"),
-        replace(bf16, **serve, flags=("--engine", "openvino", "--precision", "bf16", *tuned))  # type: ignore[arg-type]
+        served(searched, *OPENVINO) if found else replace(searched, why=no_search or "no search was made"),
+        served(bf16, "--engine", "openvino", "--precision", "bf16")
         if machine.bf16
         else replace(bf16, why="this CPU computes no bfloat16 (AMX)"),
-        replace(int8, **serve, flags=("--engine", "openvino", *tuned), quantized=True)  # type: ignore[arg-type]
+        served(int8, "--engine", "openvino")
         if machine.int8
         else replace(int8, why="this CPU has no fast int8 (VNNI or AMX)"),
     ]

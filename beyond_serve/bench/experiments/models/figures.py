@@ -6,7 +6,9 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from beyond_serve.bench.experiments.cpu_time import disturbance
 from beyond_serve.bench.runs.figures import Figure
 from beyond_serve.bench.runs.folder import Point, RunFolder
 from beyond_serve.bench.runs.tables import Table, number
@@ -55,7 +57,7 @@ def models_of(run: RunFolder) -> list[ModelPoint]:
 
 def _model(name: str, size: str, points: dict[str, Point]) -> ModelPoint:
     one, many = points.get("one"), points.get("many")
-    cost = next((point["cost"] for point in points.values() if point.get("cost")), {})
+    cost: dict[str, Any] = next((point["cost"] for point in points.values() if point.get("cost")), {})
     parts = (one or {}).get("parts_us") or {}
     return ModelPoint(
         name=name,
@@ -99,6 +101,7 @@ def tables(run: RunFolder) -> Sequence[Table]:
     notes = ["times: medians of one request at a time, in the server; images/s with many in flight"]
     if any(model.made for model in models):
         notes.append("*: made here, no published architecture; random weights")
+    notes += disturbance(run.points)
     return [Table("Models", columns, rows, notes)]
 
 

@@ -173,12 +173,12 @@ def _measure(
             fields = {"cost": _described(found), "simulated": found.model.simulated}
             medians = parts_us(alone.result.answered)
             run.add_point(alone.point({**labels, "load": "one"}, parts_us=medians, **fields))
+            alone.go_on()
             warmup_s, measured_s = pace.lengths(given.concurrency, alone.result.throughput_per_s)
             offer = Offer(ClosedLoop(given.concurrency), image, measured_s, warmup_s, seed=given.seed)
             busy = server.offer(offer, reporter, f"{what}: {given.concurrency} in flight")
             run.add_point(busy.point({**labels, "load": "many"}, **fields))
-            if alone.result.interrupted or busy.result.interrupted:
-                raise KeyboardInterrupt
+            busy.go_on()
 
 
 def parts_us(answered: RequestTable) -> dict[str, float]:

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from beyond_serve.bench.experiments.search.measure import disturbed
 from beyond_serve.bench.experiments.search.run import confirmed
 from beyond_serve.bench.experiments.search.settings import described
 from beyond_serve.bench.runs.figures import Figure
@@ -43,7 +44,7 @@ def _rounds(run: RunFolder) -> Table:
             )
         )
     columns = ("round", "measured", "of them neighbours", "seconds each", "kept", "best estimate", "best")
-    return Table("The search, round by round", columns, rows)
+    return Table("The search, round by round", columns, rows, disturbed(of_phase(run, "search")))
 
 
 def _best(run: RunFolder) -> Table:

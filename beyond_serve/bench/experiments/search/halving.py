@@ -40,11 +40,11 @@ class Plan:
 
     def budget(self, number: int) -> float:
         """Of one measurement in round `number`, the first of which is 0."""
-        return self.full / self.factor ** (self.rounds - 1 - number)
+        return self.full / float(self.factor ** (self.rounds - 1 - number))
 
     def survivors(self, number: int) -> int:
         """How many enter round `number`."""
-        return max(1, self.first // self.factor**number)
+        return max(1, self.first // int(self.factor**number))
 
     @property
     def cost(self) -> float:

@@ -6,10 +6,13 @@ import contextlib
 import dataclasses
 import math
 import os
+import statistics
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
+from beyond_serve.bench.experiments.cpu_time import DISTURBED, disturbance
 from beyond_serve.bench.experiments.pace import Pace
 from beyond_serve.bench.experiments.reporter import Reporter
 from beyond_serve.bench.experiments.search.settings import CONCURRENCY, described, flags_of, server_settings
@@ -19,7 +22,6 @@ from beyond_serve.bench.experiments.serving import (
     Measured,
     ModelSource,
     Offer,
-    Served,
     own_cores,
     room_for,
     serving,
@@ -74,11 +76,29 @@ class Goal:
         return dataclasses.replace(measured, result=dataclasses.replace(result, spec=spec))
 
 
+class OffersLoad(Protocol):
+    """What a server under test can do: `Served`, or a test's."""
+
+    def offer(self, offer: Offer, reporter: Reporter, what: str) -> Measured: ...
+
+
+class Serve(Protocol):
+    """Starts a server with a model and flags: `serving`, or a test's."""
+
+    def __call__(
+        self, model: ModelSource, cores: Cores, flags: Sequence[str]
+    ) -> AbstractContextManager[OffersLoad]: ...
+
+
 @dataclass(slots=True)
 class Workshop:
     """Measures configurations; keeps the server of the last one, for the next may differ in the load alone.
 
     Use as a context manager: a server that runs at the end is stopped.
+
+    Attributes:
+        space: of the configurations; may be cut once something is known.
+        spent_s, starts: seconds of load with warm-ups, and servers started, so far.
     """
 
     model: ModelSource
@@ -90,10 +110,11 @@ class Workshop:
     run: RunFolder
     reporter: Reporter
     seed: int = 0
+    serve: Serve = serving
     spent_s: float = 0.0
     starts: int = 0
     _rate: float = 0.0
-    _running: tuple[dict[str, Value], Served] | None = None
+    _running: tuple[dict[str, Value], OffersLoad] | None = None
     _stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     def __enter__(self) -> Workshop:
@@ -133,11 +154,10 @@ class Workshop:
         self.run.add_point(
             measured.point(shown, score=score, spent_s=self.spent_s, simulated=simulated, **kept)
         )
-        if measured.result.interrupted:
-            raise KeyboardInterrupt
+        measured.go_on()
         return self.run.points[-1]
 
-    def _offer(self, server: Served, concurrency: int, seconds: float, what: str) -> Measured:
+    def _offer(self, server: OffersLoad, concurrency: int, seconds: float, what: str) -> Measured:
         warmup_s, measured_s = Pace(min(0.4, seconds / 3), seconds, 3.0).lengths(concurrency, self._rate)
         offer = Offer(ClosedLoop(concurrency), self.image, measured_s, warmup_s, seed=self.seed)
         measured = self.goal.judged(server.offer(offer, self.reporter, what))
@@ -146,14 +166,14 @@ class Workshop:
             self._rate = measured.result.throughput_per_s
         return measured
 
-    def _server(self, settings: dict[str, Value]) -> Served:
+    def _server(self, settings: dict[str, Value]) -> OffersLoad:
         if self._running is not None and self._running[0] == settings:
             return self._running[1]
         self._stack.close()
         self._running = None
         highest = max(int(load) for load in self.space.axis(CONCURRENCY).values)
         flags = (*room_for(highest, len(self.image.data)), *self.flags, *flags_of(settings))
-        server = self._stack.enter_context(serving(self.model, self.cores, flags))
+        server = self._stack.enter_context(self.serve(self.model, self.cores, flags))
         self.starts += 1
         self._running = (settings, server)
         return server
@@ -166,3 +186,16 @@ def tails_ms(points: Sequence[Mapping[str, Any]]) -> list[float]:
         if all(latency.get(name) is not None for latency in latencies):
             return [float(latency[name]) for latency in latencies]
     return [math.inf] * len(latencies)
+
+
+def disturbed(points: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A line for tables of points whose server shared its cores with others, told of or not."""
+    if all(point["spec"]["cores"] for point in points if "spec" in point):
+        return disturbance(points)
+    shares = [float(point["server"].get("others_cpu") or 0.0) for point in points if "server" in point]
+    if not shares or statistics.median(shares) <= DISTURBED:
+        return []
+    return [
+        f"programs beside the server, the load generator among them, took {100 * min(shares):.0f} to "
+        f"{100 * max(shares):.0f} % of its cores, {100 * statistics.median(shares):.0f} % in the median"
+    ]
