@@ -5,7 +5,17 @@ To add one: a module here that defines `EXPERIMENT`, and a line in `EXPERIMENTS`
 
 from __future__ import annotations
 
-from beyond_serve.bench.experiments import ladder, load, models, search, simulate, stages, sweep, zeroload
+from beyond_serve.bench.experiments import (
+    energy,
+    ladder,
+    load,
+    models,
+    search,
+    simulate,
+    stages,
+    sweep,
+    zeroload,
+)
 from beyond_serve.bench.experiments.experiment import Experiment
 
 EXPERIMENTS: tuple[Experiment, ...] = (
@@ -17,4 +27,5 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     search.EXPERIMENT,
     models.EXPERIMENT,
     simulate.EXPERIMENT,
+    energy.EXPERIMENT,
 )
