@@ -54,7 +54,8 @@ def comparison_table(found: Comparison) -> Table:
     """Ratios with their intervals, one line per field and measurement."""
     rows = []
     for line in found.lines:
-        labels = ", ".join(f"{key} {value}" for key, value in line.labels) or "all points (geometric mean)"
+        several = line.over_all and not line.labels
+        labels = "all (geometric mean)" if several else ", ".join(f"{k} {v}" for k, v in line.labels)
         low, high = line.ratio.low, line.ratio.high
         interval = None if low is None or high is None else f"{low:.3f} … {high:.3f}"
         times = f"{line.repetitions[0]}, {line.repetitions[1]}"

@@ -19,7 +19,7 @@ DEFAULT_FIELDS = (
     "load.latency_ms.p99",
 )
 REPETITION = "repetition"
-Verdict = Literal["faster", "slower", "greater", "less", "no difference shown", "no interval: one repetition"]
+Verdict = Literal["faster", "slower", "greater", "less", "no difference shown", "no interval"]
 # Where and how much was written does not change what was measured.
 _NO_MATTER = frozenset({"out", "seed", "experiment"})
 
@@ -31,7 +31,7 @@ class Line:
     """One field of one measurement: B over A.
 
     Attributes:
-        labels: of the points, without the repetition; empty in the line over all of them.
+        labels: of the points, without the repetition; empty in a line over several measurements.
         a, b: means over the repetitions, of which there were `repetitions` (A's, B's).
     """
 
@@ -42,6 +42,8 @@ class Line:
     repetitions: tuple[int, int]
     ratio: Ratio
     verdict: Verdict
+    over_all: bool = False
+    """Whether it is the field's line over all measurements, or of the only one: these decide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ class Comparison:
         """In words; of the lines over all points, which a single unlucky point does not turn."""
         if not self.lines:
             return f"not comparable: {'; '.join(self.differences)}"
-        overall = [line for line in self.lines if not line.labels]
+        overall = [line for line in self.lines if line.over_all]
         return ", ".join(f"{line.field.removeprefix('load.')}: {line.verdict}" for line in overall)
 
     @property
@@ -72,7 +74,7 @@ class Comparison:
         of forty, one or two look different by chance."""
         if not self.lines:
             return 2
-        return int(any(line.verdict == "slower" for line in self.lines if not line.labels))
+        return int(any(line.verdict == "slower" for line in self.lines if line.over_all))
 
 
 def compare(
@@ -105,6 +107,8 @@ def compare(
             f"nothing to compare: no valid points of equal labels have {' or '.join(fields)}",
             f"fields of A: {', '.join(numeric_fields(one)) or 'none'}",
         )
+    if any(line.ratio.low is None for line in lines):
+        notes.append("one repetition gives no interval: run each side again, in turns, and give all folders")
     return Comparison(names, lines, differences, notes)
 
 
@@ -137,25 +141,24 @@ def _lines(
     field: str, a: Mapping[Labels, Sequence[float]], b: Mapping[Labels, Sequence[float]]
 ) -> list[Line]:
     both = [labels for labels in a if labels in b]
-    lines = [_line(labels, field, a[labels], b[labels], ratio(a[labels], b[labels])) for labels in both]
-    if not lines:
-        return []
-    overall = geometric_mean_ratio([(a[labels], b[labels]) for labels in both])
-    counts = (min(len(a[labels]) for labels in both), min(len(b[labels]) for labels in both))
-    return [*lines, Line((), field, None, None, counts, overall, _verdict(field, overall))]
-
-
-def _line(labels: Labels, field: str, a: Sequence[float], b: Sequence[float], found: Ratio) -> Line:
-    means = (sum(a) / len(a), sum(b) / len(b))
-    # A measurement without labels is told apart from the line over all by a label that says so.
-    return Line(
-        labels or (("point", "the only one"),), field, *means, (len(a), len(b)), found, _verdict(field, found)
-    )
+    lines = []
+    for labels in both:
+        one, other = a[labels], b[labels]
+        found = ratio(one, other)
+        means = (sum(one) / len(one), sum(other) / len(other))
+        verdict, counts = _verdict(field, found), (len(one), len(other))
+        lines.append(Line(labels, field, *means, counts, found, verdict, over_all=len(both) == 1))
+    if len(both) > 1:
+        overall = geometric_mean_ratio([(a[labels], b[labels]) for labels in both])
+        counts = (min(len(a[labels]) for labels in both), min(len(b[labels]) for labels in both))
+        verdict = _verdict(field, overall)
+        lines.append(Line((), field, None, None, counts, overall, verdict, over_all=True))
+    return lines
 
 
 def _verdict(field: str, found: Ratio) -> Verdict:
     if found.low is None:
-        return "no interval: one repetition"
+        return "no interval"
     if not found.certain:
         return "no difference shown"
     up = found.value > 1

@@ -35,8 +35,8 @@ MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X")
 
 # By kind of work: transport grey, preprocessing orange, waiting in the queue pink, the device blue.
 # Waiting is the pale tone of what is waited for.
-_OUTSIDE: Final = ("network", "other")
 STAGE_COLOURS: Final[Mapping[str, str]] = {
+    "late": "#4d4457",
     "network": "#8b939b",
     "receive": "#b4bbc2",
     "admit": "#d6dbdf",
@@ -49,9 +49,11 @@ STAGE_COLOURS: Final[Mapping[str, str]] = {
     "copy_out": "#b9def4",
     "postprocess": "#009e73",
     "reply": "#5c646c",
+    "residual": "#c8bfb2",
     "other": "#eceef0",
 }
-STAGE_ORDER: Final = ("network", *STAGES, "other")
+# As a load summary names them: "late" is from schedule to send, "network" client less server.
+STAGE_ORDER: Final = ("late", "network", *STAGES, "residual", "other")
 
 _RC: Final[dict[Any, Any]] = {
     "font.size": 9.5,

@@ -44,7 +44,7 @@ def log_scale_at(axes: Axes, values: Sequence[float]) -> None:
 
 
 def log_y(axes: Axes, values: Sequence[float]) -> None:
-    """A logarithmic y axis, labelled at 1, 2 and 5 if it spans little and at the tens if much."""
+    """A logarithmic y axis, labelled the more closely the less it spans."""
     from matplotlib.ticker import LogLocator, NullLocator
 
     positive = [value for value in values if value > 0 and math.isfinite(value)]
@@ -52,7 +52,8 @@ def log_y(axes: Axes, values: Sequence[float]) -> None:
         return
     axes.set_yscale("log")
     decades = math.log10(max(positive) / min(positive)) if len(positive) > 1 else 0
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0,) if decades > 3 else (1.0, 2.0, 5.0), numticks=20))
+    steps = (1.0,) if decades > 3 else (1.0, 2.0, 5.0) if decades > 0.8 else (1.0, 1.5, 2, 3, 4, 5, 6, 8)
+    axes.yaxis.set_major_locator(LogLocator(subs=steps, numticks=20))
     axes.yaxis.set_minor_locator(NullLocator())
     plain_numbers(axes.yaxis)
 
