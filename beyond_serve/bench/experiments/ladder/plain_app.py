@@ -116,8 +116,14 @@ async def serve(port: int, model: PlainModel, name: str, threads: int) -> None:
     app.add_routes([web.post("/predict", predict), web.get("/metrics", empty), web.get("/healthz", empty)])
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port, backlog=4096).start()
-    await asyncio.Event().wait()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", port, backlog=4096).start()
+        await asyncio.Event().wait()
+    finally:
+        await runner.cleanup()
+        for pool in (decoders, inference):
+            if pool is not None:
+                pool.shutdown()
 
 
 def main() -> None:

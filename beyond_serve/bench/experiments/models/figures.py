@@ -24,7 +24,7 @@ class ModelPoint:
 
     Attributes:
         share: of the server's time for one request alone that is the DNN's, 0 to 1.
-        rate: images/s with many in flight.
+        rate: images/s with `in_flight` at once.
         other_us: neither the DNN nor preprocessing.
     """
 
@@ -38,7 +38,9 @@ class ModelPoint:
     preprocess_us: float | None
     other_us: float | None
     rate: float | None
-    void: bool
+    in_flight: int | None
+    share_void: bool
+    rate_void: bool
 
     @property
     def label(self) -> str:
@@ -70,7 +72,9 @@ def _model(name: str, size: str, points: dict[str, Point]) -> ModelPoint:
         preprocess_us=parts.get("preprocess"),
         other_us=parts.get("other"),
         rate=many["load"]["throughput_per_s"] if many else None,
-        void=any(bool(point["load"]["void"]) for point in points.values()),
+        in_flight=many["in_flight"] if many else None,
+        share_void=bool(one and one["load"]["void"]),
+        rate_void=bool(many and many["load"]["void"]),
     )
 
 
@@ -90,15 +94,18 @@ def tables(run: RunFolder) -> Sequence[Table]:
             _ms(model.other_us),
             None if model.share is None else f"{100 * model.share:.0f} %",
             model.rate,
-            "void" if model.void else "",
+            model.in_flight,
+            " and ".join(
+                name for name, void in (("times", model.share_void), ("rate", model.rate_void)) if void
+            ),
         )
         for model in models
     ]
     columns = (
         *("model", "image", "GMACs", "GFLOPs", "weights, M", "preprocess ms", "DNN ms", "other ms"),
-        *("DNN's share", "images/s", ""),
+        *("DNN's share", "images/s", "in flight", "void"),
     )
-    notes = ["times: medians of one request at a time, in the server; images/s with many in flight"]
+    notes = ["times: medians of one request at a time, in the server; images/s in a closed loop"]
     if any(model.made for model in models):
         notes.append("*: made here, no published architecture; random weights")
     notes += disturbance(run.points)
@@ -115,18 +122,9 @@ def plots(run: RunFolder) -> Sequence[Figure]:
     models = [model for model in models_of(run) if model.gmacs]
     sizes = {model.size for model in models}
 
-    def dots(values: Sequence[float | None]) -> list[Dot]:
-        return [
-            Dot(
-                model.label,
-                model.gmacs or 0.0,
-                value,
-                f"{model.size} image" if len(sizes) > 1 else "",
-                model.void,
-            )
-            for model, value in zip(models, values, strict=True)
-            if value is not None
-        ]
+    def dot(model: ModelPoint, value: float, *, void: bool) -> Dot:
+        size = f"{model.size} image" if len(sizes) > 1 else ""
+        return Dot(model.label, model.gmacs or 0.0, value, size, void)
 
     caption = (
         "GMACs are what Beyond's Fig. 4 calls GFLOPs. Its borders are dotted: below 5 the DNN takes less "
@@ -135,7 +133,7 @@ def plots(run: RunFolder) -> Sequence[Figure]:
     share = scatter(
         "models-share",
         "What of one request's time is the DNN's",
-        dots([None if model.share is None else 100 * model.share for model in models]),
+        [dot(m, 100 * m.share, void=m.share_void) for m in models if m.share is not None],
         "GMACs an image",
         "DNN, % of the server's time",
         y_range=(0, 100),
@@ -144,7 +142,7 @@ def plots(run: RunFolder) -> Sequence[Figure]:
     rate = scatter(
         "models-rate",
         "Throughput by what a model costs",
-        dots([model.rate for model in models]),
+        [dot(m, m.rate, void=m.rate_void) for m in models if m.rate is not None],
         "GMACs an image",
         "images/s",
         caption="Closed loop, CPU preprocessing.",
@@ -163,7 +161,15 @@ def _mark(figure: Figure) -> None:
     axes.axhline(50, color=MUTED, linestyle=":", linewidth=1, zorder=0)
     for border in (SMALL_G, LARGE_G):
         if low < border < high:
-            axes.axvline(border, color=MUTED, linestyle=":", linewidth=1, zorder=0)
+            axes.axvline(border, color=MUTED, linestyle=":", linewidth=1.6, zorder=0)
+            axes.annotate(
+                f"paper's {border:g}",
+                (border, 0),
+                xytext=(3, 4),
+                textcoords="offset points",
+                color=MUTED,
+                fontsize=8,
+            )
 
 
 def half_point(models: Sequence[ModelPoint]) -> float | None:

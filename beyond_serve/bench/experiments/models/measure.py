@@ -23,7 +23,7 @@ from beyond_serve.bench.load.images import MixImage
 from beyond_serve.bench.load.table import RequestTable
 from beyond_serve.bench.runs.folder import RunFolder
 from beyond_serve.demo.location import demo_model
-from beyond_serve.engines.foreign import require
+from beyond_serve.engines.onnx_file import load_proto
 from beyond_serve.errors import BeyondError, ConfigError
 from beyond_serve.zoo.cost import Cost, count
 
@@ -35,7 +35,8 @@ _PREPROCESS = ("decode", "transform")
 _REQUESTS, _QUICK_REQUESTS = 200, 40
 _LONGEST_S, _QUICK_LONGEST_S = 8.0, 2.0
 _WARMUP_S, _QUICK_WARMUP_S = 0.5, 0.2
-_PACE, _QUICK_PACE = Pace(1.0, 4.0, 4.0), Pace(0.3, 1.5, 3.0)
+_PACE, _QUICK_PACE = Pace(1.0, 5.0, 6.0), Pace(0.3, 1.5, 3.0)
+_FEWEST = 4
 _EXPORT_TIMEOUT_S = 1800
 
 
@@ -69,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=CONCURRENCY,
         metavar="N",
-        help=f"requests in flight for the throughput (default: {CONCURRENCY})",
+        help=f"requests in flight for the throughput, fewer for slow models (default: {CONCURRENCY})",
     )
     parser.add_argument(
         "--flags", default="", metavar="'--FLAG VALUE …'", help="further flags of beyond-serve"
@@ -110,9 +111,9 @@ def costed(text: str, folder: Path, seed: int) -> Costed:
     if path.suffix != ".onnx":
         return Costed(model, None, made)
     try:
-        cost = count(require("onnx").load(str(path), load_external_data=False), (224, 224))
+        cost = count(load_proto(path), (224, 224))
     except BeyondError:
-        # A graph that branches; it can be served all the same.
+        # A graph that branches can be served all the same; what cannot be served is told when it is tried.
         cost = None
     return Costed(model, cost, made)
 
@@ -174,11 +175,17 @@ def _measure(
             medians = parts_us(alone.result.answered)
             run.add_point(alone.point({**labels, "load": "one"}, parts_us=medians, **fields))
             alone.go_on()
-            warmup_s, measured_s = pace.lengths(given.concurrency, alone.result.throughput_per_s)
-            offer = Offer(ClosedLoop(given.concurrency), image, measured_s, warmup_s, seed=given.seed)
-            busy = server.offer(offer, reporter, f"{what}: {given.concurrency} in flight")
-            run.add_point(busy.point({**labels, "load": "many"}, **fields))
+            in_flight = bounded(given.concurrency, alone.result.throughput_per_s)
+            warmup_s, measured_s = pace.lengths(in_flight, alone.result.throughput_per_s)
+            offer = Offer(ClosedLoop(in_flight), image, measured_s, warmup_s, seed=given.seed)
+            busy = server.offer(offer, reporter, f"{what}: {in_flight} in flight")
+            run.add_point(busy.point({**labels, "load": "many"}, in_flight=in_flight, **fields))
             busy.go_on()
+
+
+def bounded(concurrency: int, rate: float) -> int:
+    """Fewer in flight where each request would wait more than a second for them; a few at least."""
+    return max(min(concurrency, _FEWEST), min(concurrency, round(rate)))
 
 
 def parts_us(answered: RequestTable) -> dict[str, float]:
