@@ -15,6 +15,7 @@ from beyond_serve.bench import (
     decoders,
     formats,
     frontend,
+    loadcheck,
     overlap,
     parity,
     soak,
@@ -47,6 +48,11 @@ CHECKS: dict[str, Check] = {
     ),
     "decoders": Check(
         "JPEG bytes to model input on one thread, beside other libraries", _decoders, (("rounds", 20),)
+    ),
+    "loadcheck": Check(
+        "can the load generator be believed: ceiling, lateness, beside wrk, a stopped server",
+        lambda given, progress: loadcheck.run(given.rounds, given.seconds, progress),
+        (("rounds", 5), ("seconds", 3.0)),
     ),
     "tracecost": Check(
         "throughput with and without recording traces",

@@ -16,6 +16,8 @@ import orjson
 from beyond_serve.bench.load.plan import WorkerPlan
 from beyond_serve.bench.load.rows import Rows, file_size, shared_file
 
+WORKER_MODULE = "beyond_serve.bench.load.worker"
+
 
 class WorkerProcess:
     """One worker. Owns the process and the rows' file; `rows` can be read until `close`.
@@ -36,7 +38,7 @@ class WorkerProcess:
             self.rows = Rows(descriptor, plan.capacity, traced=plan.wire.traced)
             self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the worker
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "beyond_serve.bench.load.worker", str(descriptor)],
+                [sys.executable, "-m", WORKER_MODULE, str(descriptor)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._log,
