@@ -30,7 +30,6 @@ from beyond_serve.errors import ConfigError
 from beyond_serve.zoo.cost import count
 from tests.bench.experiments.points import load, run_of, table
 
-
 CNN_STAGE = 56**2 * 9 * (2 * 4 + 2 * 4 * 4)
 """Of width 2; in each stage pixels fall and channels rise by as much."""
 

@@ -147,19 +147,28 @@ def plots(run: RunFolder) -> Sequence[Figure]:
     bars = [Bar(step.name, step.rate, void=step.void, why=step.why) for step in steps]
     caption = "Dark: what a rung adds to the one above it; dotted: what it loses. Medians of turns."
     title = f"From a plain loop to the tuned server: {model}"
+    return [ladder("ladder", title, bars, caption=caption), _compared(steps)]
+
+
+def _compared(steps: Sequence[Step]) -> Figure:
+    from beyond_serve.bench.runs.plots.bars import BarSeries, grouped_bars
+
     bottom = next((step.rate for step in steps if step.counterpart == 1), None)
-    compared = [
-        Bar(step.name, step.rate / bottom, _published_factor(step.counterpart), void=step.void)
-        for step in steps
-        if bottom and step.rate and step.counterpart
+    chosen = sorted((step for step in steps if step.counterpart), key=lambda step: step.counterpart)
+    ours = [step.rate / bottom if bottom and step.rate is not None else None for step in chosen]
+    series = [
+        BarSeries("ours", ours, void=[step.void for step in chosen]),
+        BarSeries("Beyond, Fig. 3", [_published_factor(step.counterpart) for step in chosen], published=True),
     ]
-    note = "Factors over the plain loop, beside Beyond's Fig. 3 (ViT-Base, RTX 4090) where its text has them."
-    return [
-        ladder("ladder", title, bars, caption=caption),
-        ladder(
-            "ladder-factors", "The steps beside the paper's", compared, "times the plain loop", caption=note
-        ),
-    ]
+    return grouped_bars(
+        "ladder-factors",
+        "The steps beside the paper's",
+        [step.name for step in chosen],
+        series,
+        "times the plain loop",
+        caption="Over the plain loop: ours on this CPU, the paper's with ViT-Base on an RTX 4090. Where its "
+        "text gives no number there is no bar.",
+    )
 
 
 def _published_factor(counterpart: int) -> float | None:

@@ -138,7 +138,7 @@ def find(workshop: Workshop, plan: Plan) -> Found:
     def evaluate(config: Config, budget: float) -> float:
         labels = {
             "phase": "search",
-            "round": 1 + sum(p["labels"]["phase"] == "round" for p in workshop.run.points),
+            "round": 1 + sum(p["labels"].get("phase") == "round" for p in workshop.run.points),
         }
         return float(workshop.measure(config, budget, labels)["score"])
 
