@@ -6,12 +6,19 @@ from pathlib import Path
 import pytest
 
 from beyond_serve.server.batch_costs import key as module
-from beyond_serve.server.batch_costs.key import content_of, cost_key, is_current, key_from, model_file
+from beyond_serve.server.batch_costs.key import (
+    CostKey,
+    content_of,
+    cost_key,
+    is_current,
+    key_from,
+    model_file,
+)
 from tests.fakes.engines import INFO
 from tests.server.batch_costs.keys import KEY, key
 
 
-def current(path: Path):  # type: ignore[no-untyped-def]
+def current(path: Path) -> CostKey:
     return cost_key(path, INFO, threads=2, instances=1, instance_kind="thread", max_batch=8)
 
 

@@ -1,92 +1,141 @@
-"""Measuring goes through the model's own batcher and leaves no trace in it."""
+"""Measuring l(n) through a model's own batcher, with time that moves only by what batches take."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections import Counter
 
-from beyond_serve.batching import Admission, Batch, BatchCost, Batcher, FixedPolicy, Request, Trace
+import pytest
+
+from beyond_serve.batching import Request
+from beyond_serve.batching.cost import grid
 from beyond_serve.errors import EngineError
-from beyond_serve.server.batch_costs.measure import measured_costs
-from tests.fakes.batching import FakeInstance
-from tests.fakes.clock import FakeClock
-
-MS = 1_000_000
+from beyond_serve.server.batch_costs.measure import LEAST_ROUNDS, MOST_ROUNDS, measured_costs
+from tests.fakes.batching import FakeInstance, FakeSlot
+from tests.server.batch_costs.rehearsed import MS, Rig
 
 
-class TimedInstance(FakeInstance):
-    """Takes 1 ms and 0.1 ms for each request, on a clock that runs ahead as it works."""
-
-    fails_from = 1 << 30
-
-    def submit(self, batch: Batch) -> None:
-        super().submit(batch)
-        asyncio.get_running_loop().call_soon(self._end, batch)
-
-    def _end(self, batch: Batch) -> None:
-        self._clock.stall(MS + len(batch) * MS // 10)
-        self.complete(EngineError("no") if len(batch) >= self.fails_from else None)
+def linear(size: int) -> int:
+    return 2 * MS + size * MS
 
 
-class LoopedClock(FakeClock):
-    """What is to run soon runs on the real loop; time is the test's."""
-
-    def call_soon(self, callback: object) -> object:
-        return asyncio.get_running_loop().call_soon(callback)
-
-
-class World:
-    def __init__(self, instances: int = 1, max_batch: int = 32) -> None:
-        self.clock = LoopedClock()
-        self.batcher = Batcher(FixedPolicy(), Admission(4), self.clock, max_batch=max_batch)
-        self.instances = [TimedInstance(f"i{n}", self.batcher, self.clock) for n in range(instances)]
-        for instance in self.instances:
-            self.batcher.instance_ready(instance)
-
-    def request(self) -> Request:
-        return Request(b"", "image", Trace(0, 0), lambda _: None)
-
-    async def measure(self, *sizes: int, budget_s: float = 2.0) -> dict[int, float]:
-        async with asyncio.timeout(5):
-            return await measured_costs(self.batcher, self.request, sizes, self.clock, budget_s)
+async def test_each_size_takes_what_it_takes_and_is_run_often() -> None:
+    rig = Rig(linear)
+    entries = await measured_costs(rig.batcher, rig.make_request, grid(8), rig.clock)
+    assert entries == {size: linear(size) for size in (1, 2, 3, 4, 6, 8)}
+    assert Counter(rig.sizes) == dict.fromkeys(entries, 1 + MOST_ROUNDS)
+    assert rig.sizes == sorted(rig.sizes)
 
 
-async def test_each_size_is_measured_as_live_batches_are() -> None:
-    world = World()
-    entries = await world.measure(1, 2, 8, 32)
-    assert entries == {size: MS + size * MS / 10 for size in (1, 2, 8, 32)}
+async def test_all_instances_run_at_once() -> None:
+    rig = Rig(linear, instances=3)
+    entries = await measured_costs(rig.batcher, rig.make_request, [1, 2], rig.clock)
+    assert entries == {1: linear(1), 2: linear(2)}
+    used = rig.instances_used
+    assert all(len(set(used[i : i + 3])) == 3 for i in range(0, len(used), 3))
 
 
-async def test_nothing_is_learned_or_counted_by_the_batcher_itself() -> None:
-    world = World()
-    cost = world.batcher.cost
-    await world.measure(1, 4)
-    assert world.batcher.cost is cost
+async def test_the_warm_up_and_a_stall_do_not_count() -> None:
+    calls = Counter[int]()
+
+    def takes(size: int) -> int:
+        calls[size] += 1
+        return {1: 100 * MS, 3: 80 * MS}.get(calls[size], linear(size))
+
+    rig = Rig(takes)
+    entries = await measured_costs(rig.batcher, rig.make_request, [1, 2], rig.clock)
+    assert entries == {1: linear(1), 2: linear(2)}
+
+
+async def test_it_leaves_no_trace_in_the_model() -> None:
+    rig = Rig(linear)
+    cost = rig.batcher.cost
+    await measured_costs(rig.batcher, rig.make_request, [1, 4], rig.clock)
+    assert rig.finished == []
+    assert rig.batcher.cost is cost
     assert not cost.known
-    assert world.batcher.arrivals.count == 0
+    assert rig.batcher.arrivals.count == 0
+    assert rig.admission.waiting == 0
+    assert all(request.done for request in rig.requests)
+    rig.batcher.enqueue(rig.make_request())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert not rig.batcher.batches_running, "the model's own policy waits again"
 
 
-async def test_every_instance_runs_a_batch_at_the_same_time() -> None:
-    world = World(instances=2)
-    entries = await world.measure(1)
-    assert len(world.instances[0].batches) == len(world.instances[1].batches) > 1
-    assert set(entries) == {1}
+async def test_the_budget_is_kept_and_small_sizes_come_first(caplog: pytest.LogCaptureFixture) -> None:
+    rig = Rig(lambda size: 20 * MS * size)
+    caplog.set_level(logging.INFO)
+    began_ns = rig.clock.now_ns()
+    entries = await measured_costs(rig.batcher, rig.make_request, grid(64), rig.clock, budget_s=1)
+    assert rig.clock.now_ns() - began_ns <= 1100 * MS
+    assert list(entries) == [1, 2, 3, 4]
+    assert Counter(rig.sizes)[2] == 1 + LEAST_ROUNDS
+    assert "batches from 6 on were not measured: the time for measuring is spent" in caplog.text
 
 
-async def test_it_ends_with_the_budget_and_the_first_size_is_told_whatever_it_takes() -> None:
-    world = World()
-    assert set(await world.measure(1, 2, 4, budget_s=1e-9)) == {1}
+async def test_a_model_slower_than_the_budget_is_told_by_its_first_batch() -> None:
+    rig = Rig(lambda size: 5000 * MS * size)
+    entries = await measured_costs(rig.batcher, rig.make_request, grid(64), rig.clock, budget_s=1)
+    assert entries == {1: 5000 * MS}
+    assert rig.sizes == [1]
 
 
-async def test_it_ends_where_batches_fail() -> None:
-    world = World()
-    world.instances[0].fails_from = 4
-    assert set(await world.measure(1, 2, 4, 8)) == {1, 2}
+async def test_a_first_batch_that_takes_the_rest_of_the_budget_is_no_measurement() -> None:
+    rig = Rig(lambda size: MS if size == 1 else 3000 * MS)
+    entries = await measured_costs(rig.batcher, rig.make_request, grid(8), rig.clock, budget_s=1)
+    assert entries == {1: MS}
+    assert rig.sizes[-1] == 2
 
 
-async def test_without_an_instance_there_is_nothing() -> None:
-    assert await World(instances=0).measure(1, 2) == {}
+async def test_it_ends_where_larger_batches_only_get_slower(caplog: pytest.LogCaptureFixture) -> None:
+    rig = Rig(lambda size: MS if size <= 4 else MS * size * size // 8, max_batch=64)
+    caplog.set_level(logging.INFO)
+    entries = await measured_costs(rig.batcher, rig.make_request, grid(64), rig.clock)
+    assert list(entries) == [1, 2, 3, 4, 6, 8, 12]
+    assert "below 80% of the best" in caplog.text
 
 
-def test_a_cost_starts_from_what_was_measured() -> None:
-    cost = BatchCost(32, {1: 1.1 * MS, 8: 1.8 * MS})
-    assert (cost.latency_ns(1), cost.latency_ns(8)) == (round(1.1 * MS), round(1.8 * MS))
+async def test_one_slow_size_does_not_end_it_and_does_not_raise_the_larger_ones() -> None:
+    rig = Rig(lambda size: 4 * MS if size == 3 else 2 * MS)
+    entries = await measured_costs(rig.batcher, rig.make_request, grid(8), rig.clock)
+    assert entries == dict.fromkeys([1, 2, 3, 4, 6, 8], 2 * MS)
+
+
+async def test_a_failing_size_ends_it_with_what_there_is(caplog: pytest.LogCaptureFixture) -> None:
+    rig = Rig(linear, failure=lambda size: EngineError("out of memory") if size == 4 else None)
+    slots: list[FakeSlot] = []
+
+    def make_request() -> Request:
+        request = rig.make_request()
+        slots.append(FakeSlot())
+        request.slot = slots[-1]
+        return request
+
+    entries = await measured_costs(rig.batcher, make_request, grid(8), rig.clock)
+    assert list(entries) == [1, 2, 3]
+    assert "batches from 4 on were not measured: out of memory" in caplog.text
+    assert Counter(rig.sizes)[4] == 1, "nothing is tried again one by one"
+    assert {slot.freed for slot in slots} == {1}
+
+
+async def test_without_instances_there_is_nothing_to_measure(caplog: pytest.LogCaptureFixture) -> None:
+    rig = Rig(linear, instances=0)
+    assert await measured_costs(rig.batcher, rig.make_request, grid(8), rig.clock) == {}
+    assert "no instance is ready" in caplog.text
+
+
+async def test_cancelled_it_ends_its_requests_and_gives_the_batcher_back() -> None:
+    rig = Rig(linear, instances=0)
+    stuck = FakeInstance("stuck", rig.batcher, rig.clock)
+    rig.batcher.instance_ready(stuck)
+    task = asyncio.create_task(measured_costs(rig.batcher, rig.make_request, [2], rig.clock))
+    for _ in range(3):  # the task's first step, then the batcher's decision
+        await asyncio.sleep(0)
+    assert stuck.running is not None
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert all(request.done for request in rig.requests)
+    assert rig.batcher.observer is rig
