@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING
 
 from beyond_serve.batching import BatchCost, Clock
@@ -17,6 +18,8 @@ from beyond_serve.server.batch_policy import finds_knee
 if TYPE_CHECKING:
     from beyond_serve.server.model import Model
 
+log = logging.getLogger(__name__)
+
 
 async def learn_costs(model: Model, engine: EngineConfig, clock: Clock) -> None:
     """Set the costs that `model`'s batcher starts from and, where it follows from them, its largest batch.
@@ -29,17 +32,21 @@ async def learn_costs(model: Model, engine: EngineConfig, clock: Clock) -> None:
     if info.batch_ns:
         batcher.cost = BatchCost(batcher.max_batch, dict(info.batch_ns))
     elif path is not None and not info.inline and (info.takes_encoded or model.line is not None):
-        key = await asyncio.get_running_loop().run_in_executor(
-            None,
-            lambda: cost_key(
-                path,
-                info,
-                threads=engine.threads,
-                instances=config.instances,
-                instance_kind=config.instance_kind,
-                max_batch=batcher.max_batch,
-            ),
-        )
+        try:
+            key = await asyncio.get_running_loop().run_in_executor(
+                None,
+                lambda: cost_key(
+                    path,
+                    info,
+                    threads=engine.threads,
+                    instances=config.instances,
+                    instance_kind=config.instance_kind,
+                    max_batch=batcher.max_batch,
+                ),
+            )
+        except OSError as error:
+            log.warning("batch costs of %s are not known: %s: %s", model.name, path, error.strerror)
+            return
         arena = model.line.arena if model.line is not None else None
         make_request = request_maker(ENCODED if info.takes_encoded else IMAGE, arena, clock)
         model.costs = await open_costs(batcher, make_request, clock, CostStore(path), key)

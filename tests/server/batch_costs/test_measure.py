@@ -10,7 +10,7 @@ import pytest
 
 from beyond_serve.batching import Request
 from beyond_serve.batching.cost import grid
-from beyond_serve.errors import EngineError
+from beyond_serve.errors import BeyondError, EngineError, InstanceLostError
 from beyond_serve.server.batch_costs.measure import LEAST_ROUNDS, MOST_ROUNDS, measured_costs
 from tests.fakes.batching import FakeInstance, FakeSlot
 from tests.server.batch_costs.rehearsed import MS, Rig
@@ -103,8 +103,11 @@ async def test_one_slow_size_does_not_end_it_and_does_not_raise_the_larger_ones(
     assert entries == dict.fromkeys([1, 2, 3, 4, 6, 8], 2 * MS)
 
 
-async def test_a_failing_size_ends_it_with_what_there_is(caplog: pytest.LogCaptureFixture) -> None:
-    rig = Rig(linear, failure=lambda size: EngineError("out of memory") if size == 4 else None)
+@pytest.mark.parametrize("error", [EngineError("out of memory"), InstanceLostError("out of memory")])
+async def test_a_failing_size_ends_it_with_what_there_is(
+    error: BeyondError, caplog: pytest.LogCaptureFixture
+) -> None:
+    rig = Rig(linear, failure=lambda size: error if size == 4 else None)
     slots: list[FakeSlot] = []
 
     def make_request() -> Request:
