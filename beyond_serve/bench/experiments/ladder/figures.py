@@ -101,13 +101,16 @@ def tables(run: RunFolder) -> Sequence[Table]:
         "batch",
         "in flight",
     )
-    turns = max((len(step.rates) for step in measured), default=0)
+    return [Table("The ladder", columns, rows, _notes(run, steps)), _paper(steps)]
+
+
+def _notes(run: RunFolder, steps: Sequence[Step]) -> list[str]:
+    turns = max(len(step.rates) for step in steps)
     model = next(point["model"] for point in run.points if "rung" in point["labels"])
     notes = [f"model {model}; medians of {turns} turns, in each of which every rung was loaded once"]
     if any(step.void for step in steps):
         notes.append(f"void in half of the turns or more: {', '.join(s.name for s in steps if s.void)}")
-    notes += disturbed([point for point in run.points if "turn" in point["labels"]])
-    return [Table("The ladder", columns, rows, notes), _paper(steps)]
+    return notes + disturbed([point for point in run.points if "turn" in point["labels"]])
 
 
 def _times(value: float | None, base: float | None) -> str | None:

@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from beyond_serve.bench.experiments.ladder import plain_app
@@ -35,6 +36,20 @@ CONCURRENT, QUICK_CONCURRENT = 32, 16
 ROUNDS, QUICK_ROUNDS = 5, 2
 _PACE, _QUICK_PACE = Pace(1.0, 4.0, 4.0), Pace(0.3, 1.0, 3.0)
 _SEARCH = Plan(first=9, full=4.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What all rungs have in common.
+
+    Attributes:
+        flags: of beyond-serve, given by the user.
+    """
+
+    image: MixImage
+    cores: Cores
+    flags: tuple[str, ...]
+    seed: int
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,14 +90,25 @@ def run(given: argparse.Namespace, run: RunFolder, reporter: Reporter) -> None:
         )
     cores, said = whole_machine()
     reporter.note(said)
-    flags = asked_flags(given)
+    scene = Scene(images[0], cores, asked_flags(given), given.seed)
     with tempfile.TemporaryDirectory() as folder:
         model = with_file(named_or_made(given.model, Path(folder), given.seed))
-        found, why = _found(given, model, images[0], cores, flags, run, reporter)
+        found, why = _found(given, model, scene, run, reporter)
         machine = Machine(len(cores.server), has_fast_bf16(), has_fast_int8())
         steps = rungs(machine, concurrency, found, no_search=why)
         steps, quantized = _quantized(steps, model, Path(folder), reporter)
-        _climb(given, steps, model, quantized, images[0], cores, flags, run, reporter)
+        pace, turns = (_QUICK_PACE, QUICK_ROUNDS) if given.quick else (_PACE, ROUNDS)
+        with contextlib.ExitStack() as stack:
+            servers: dict[str, Served] = {}
+            for step in steps:
+                if not step.program:
+                    run.add_point({"labels": {"rung": step.name}, **_described(step, steps, model)})
+                    continue
+                reporter.status(f"starting: {step.name}")
+                source = quantized if step.quantized else model
+                servers[step.name] = stack.enter_context(_started(step, source, scene))
+            for turn in range(1, (given.rounds or turns) + 1):
+                _climb(turn, steps, servers, scene, pace, run, reporter)
 
 
 def with_file(model: ModelSource) -> ModelSource:
@@ -120,21 +146,16 @@ def settings_of(path: Path) -> dict[str, Value]:
 
 
 def _found(
-    given: argparse.Namespace,
-    model: ModelSource,
-    image: MixImage,
-    cores: Cores,
-    flags: tuple[str, ...],
-    run: RunFolder,
-    reporter: Reporter,
+    given: argparse.Namespace, model: ModelSource, scene: Scene, run: RunFolder, reporter: Reporter
 ) -> tuple[dict[str, Value] | None, str]:
+    """The search's settings, or why there are none."""
     if given.settings:
         return settings_of(Path(given.settings)), ""
     if given.quick:
         return None, "left out by --quick; give --settings RUN"
-    space = make_space(len(cores.server), ())
+    space, flags = make_space(len(scene.cores.server), ()), (*OPENVINO, *scene.flags)
     with Workshop(
-        model, image, space, Goal(), cores, (*OPENVINO, *flags), run, reporter, given.seed
+        model, scene.image, space, Goal(), scene.cores, flags, run, reporter, scene.seed
     ) as workshop:
         return dict(find(workshop, _SEARCH).settings), ""
 
@@ -161,40 +182,31 @@ def _quantized(
 
 
 def _climb(
-    given: argparse.Namespace,
+    turn: int,
     steps: Sequence[Rung],
-    model: ModelSource,
-    quantized: ModelSource,
-    image: MixImage,
-    cores: Cores,
-    flags: tuple[str, ...],
+    servers: Mapping[str, Served],
+    scene: Scene,
+    pace: Pace,
     run: RunFolder,
     reporter: Reporter,
 ) -> None:
-    pace, rounds = (_QUICK_PACE, QUICK_ROUNDS) if given.quick else (_PACE, ROUNDS)
-    rates: dict[str, float] = {}
-    with contextlib.ExitStack() as stack:
-        servers: dict[str, Served] = {}
-        for step in steps:
-            if step.program:
-                reporter.status(f"starting: {step.name}")
-                source = quantized if step.quantized else model
-                servers[step.name] = stack.enter_context(_started(step, source, image, cores, flags))
-            else:
-                run.add_point({"labels": {"rung": step.name}, **_described(step, steps, model)})
-        for turn in range(given.rounds or rounds):
-            for step in steps:
-                if step.name not in servers:
-                    continue
-                warmup_s, measured_s = pace.lengths(step.concurrency, rates.get(step.name, 0.0))
-                offer = Offer(
-                    ClosedLoop(step.concurrency), image, measured_s, warmup_s, seed=given.seed + turn
-                )
-                measured = servers[step.name].offer(offer, reporter, f"turn {turn + 1}: {step.name}")
-                rates[step.name] = measured.result.throughput_per_s
-                labels = {"rung": step.name, "turn": turn + 1}
-                run.add_point(measured.point(labels, **_described(step, steps, model)))
-                measured.go_on()
+    """Every rung once; those that have no load sleep."""
+    for step in steps:
+        if step.name not in servers:
+            continue
+        server = servers[step.name]
+        warmup_s, measured_s = pace.lengths(step.concurrency, _rate(run, step))
+        offer = Offer(ClosedLoop(step.concurrency), scene.image, measured_s, warmup_s, seed=scene.seed + turn)
+        measured = server.offer(offer, reporter, f"turn {turn}: {step.name}")
+        labels = {"rung": step.name, "turn": turn}
+        run.add_point(measured.point(labels, **_described(step, steps, server.model)))
+        measured.go_on()
+
+
+def _rate(run: RunFolder, step: Rung) -> float:
+    """In the turn before; 0 in the first."""
+    rates = [p["load"]["throughput_per_s"] for p in run.points if p["labels"].get("rung") == step.name]
+    return float(rates[-1]) if rates else 0.0
 
 
 def _described(step: Rung, steps: Sequence[Rung], model: ModelSource) -> Mapping[str, object]:
@@ -211,18 +223,15 @@ def _described(step: Rung, steps: Sequence[Rung], model: ModelSource) -> Mapping
 
 
 @contextlib.contextmanager
-def _started(
-    step: Rung, model: ModelSource, image: MixImage, cores: Cores, flags: tuple[str, ...]
-) -> Iterator[Served]:
-    """The rung's server; those that have no load sleep."""
+def _started(step: Rung, model: ModelSource, scene: Scene) -> Iterator[Served]:
     if step.program == "server":
-        every = (*room_for(step.concurrency, len(image.data)), *flags, *step.flags)
-        with serving(model, cores, every) as server:
+        flags = (*room_for(step.concurrency, len(scene.image.data)), *scene.flags, *step.flags)
+        with serving(model, scene.cores, flags) as server:
             yield server
         return
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = plain_app.command(port, model.source, step.threads)
-    pinned = cores.server if cores.apart else None
+    pinned = scene.cores.server if scene.cores.apart else None
     with started(step.name, command, url, f"{url}/healthz", pinned) as process:
-        yield Served(model, process, cores, ())
+        yield Served(model, process, scene.cores, ())

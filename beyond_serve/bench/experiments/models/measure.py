@@ -7,6 +7,7 @@ import importlib.util
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from beyond_serve.batching import STAGES
 from beyond_serve.bench.experiments.models.source import named_or_made
 from beyond_serve.bench.experiments.pace import Pace
 from beyond_serve.bench.experiments.reporter import Reporter
-from beyond_serve.bench.experiments.serving import Cores, ModelSource, Offer, own_cores, room_for, serving
+from beyond_serve.bench.experiments.serving import ModelSource, Offer, own_cores, room_for, serving
 from beyond_serve.bench.experiments.serving_arguments import SIZES, asked_flags, asked_images
 from beyond_serve.bench.load.arrivals import ClosedLoop
 from beyond_serve.bench.load.images import MixImage
@@ -78,8 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace, run: RunFolder, reporter: Reporter) -> None:
-    cores = own_cores()
-    reporter.note(cores.sentence())
+    reporter.note(own_cores().sentence())
     images, flags = asked_images(given), asked_flags(given)
     # Exported models alone, where only they were asked for.
     default = () if given.export else (QUICK_MODELS if given.quick else MODELS)
@@ -94,7 +94,7 @@ def run(given: argparse.Namespace, run: RunFolder, reporter: Reporter) -> None:
             reporter.note(f"made here, with random weights, no published architectures: {made}")
         for found in models:
             try:
-                _measure(given, found, images, cores, flags, run, reporter)
+                _measure(given, found, images, flags, run, reporter)
             except BeyondError as error:
                 reporter.note(f"{found.model.name} left out: {error.message}")
     if not run.points:
@@ -147,40 +147,40 @@ def _exports(given: argparse.Namespace, folder: Path, reporter: Reporter) -> lis
 def _measure(
     given: argparse.Namespace,
     found: Costed,
-    images: list[MixImage],
-    cores: Cores,
+    images: Sequence[MixImage],
     flags: tuple[str, ...],
     run: RunFolder,
     reporter: Reporter,
 ) -> None:
+    """One model, served alone: each image one at a time, then many."""
     largest = max(len(image.data) for image in images)
-    pace = _QUICK_PACE if given.quick else _PACE
-    with serving(found.model, cores, (*room_for(given.concurrency, largest), *flags)) as server:
+    fields = {"cost": _described(found), "simulated": found.model.simulated}
+    with serving(found.model, own_cores(), (*room_for(given.concurrency, largest), *flags)) as server:
         for image in images:
             labels = {"model": found.model.name, "size": image.name, "preprocess": "cpu"}
             what = f"{found.model.name}, {image.name}"
-            alone = server.offer(
-                Offer(
-                    ClosedLoop(1),
-                    image,
-                    _QUICK_LONGEST_S if given.quick else _LONGEST_S,
-                    _QUICK_WARMUP_S if given.quick else _WARMUP_S,
-                    count=_QUICK_REQUESTS if given.quick else _REQUESTS,
-                    seed=given.seed,
-                ),
-                reporter,
-                f"{what}: one at a time",
-            )
-            fields = {"cost": _described(found), "simulated": found.model.simulated}
+            alone = server.offer(_one_at_a_time(given, image), reporter, f"{what}: one at a time")
             medians = parts_us(alone.result.answered)
             run.add_point(alone.point({**labels, "load": "one"}, parts_us=medians, **fields))
             alone.go_on()
             in_flight = bounded(given.concurrency, alone.result.throughput_per_s)
+            pace = _QUICK_PACE if given.quick else _PACE
             warmup_s, measured_s = pace.lengths(in_flight, alone.result.throughput_per_s)
             offer = Offer(ClosedLoop(in_flight), image, measured_s, warmup_s, seed=given.seed)
             busy = server.offer(offer, reporter, f"{what}: {in_flight} in flight")
             run.add_point(busy.point({**labels, "load": "many"}, in_flight=in_flight, **fields))
             busy.go_on()
+
+
+def _one_at_a_time(given: argparse.Namespace, image: MixImage) -> Offer:
+    return Offer(
+        ClosedLoop(1),
+        image,
+        _QUICK_LONGEST_S if given.quick else _LONGEST_S,
+        _QUICK_WARMUP_S if given.quick else _WARMUP_S,
+        count=_QUICK_REQUESTS if given.quick else _REQUESTS,
+        seed=given.seed,
+    )
 
 
 def bounded(concurrency: int, rate: float) -> int:

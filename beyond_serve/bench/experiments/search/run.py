@@ -143,25 +143,27 @@ def find(workshop: Workshop, plan: Plan) -> Found:
         return float(workshop.measure(config, budget, labels)["score"])
 
     rounds = list(told(search(space, evaluate, plan, workshop.seed, starting_points(space, cores)), workshop))
-    last = rounds[-1]
-    chosen = _settled(last, workshop, space)
-    found = Found(space.named(chosen), dict(last.ranked)[chosen])
+    chosen = _settled(rounds[-1], workshop, space)
+    found = Found(space.named(chosen), dict(rounds[-1].ranked)[chosen])
+    _keep(found, rounds, workshop, grid_s)
+    return found
+
+
+def _keep(found: Found, rounds: Sequence[Round], workshop: Workshop, grid_s: float) -> None:
+    goal = workshop.goal.name
     workshop.run.add_point(
         {
             "labels": {"phase": "found", **found.settings},
             "settings": dict(found.settings),
             "estimate": found.estimate,
-            "goal": workshop.goal.name,
+            "goal": goal,
             "grid_s": grid_s,
             "load_s": sum(trial.budget for one in rounds for trial in one.trials),
             "measurements": sum(len(one.trials) for one in rounds),
             "starts": workshop.starts,
         }
     )
-    workshop.reporter.say(
-        f"found: {described(found.settings)}, {number(found.estimate)} {workshop.goal.name}"
-    )
-    return found
+    workshop.reporter.say(f"found: {described(found.settings)}, {number(found.estimate)} {goal}")
 
 
 def told(rounds: Iterable[Round], workshop: Workshop) -> Iterable[Round]:
