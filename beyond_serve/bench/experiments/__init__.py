@@ -10,6 +10,7 @@ from beyond_serve.bench.experiments import (
     ladder,
     load,
     models,
+    multigpu,
     search,
     simulate,
     stages,
@@ -27,5 +28,6 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     search.EXPERIMENT,
     models.EXPERIMENT,
     simulate.EXPERIMENT,
+    multigpu.EXPERIMENT,
     energy.EXPERIMENT,
 )
