@@ -107,7 +107,11 @@ async def open_model(config: ModelConfig, shared: Shared) -> tuple[Model, str]:
         engine = await in_thread(load_engine, source.engine)
         model = _thread_model(config, source, engine, shared)
     await _start(model)
-    await learn_costs(model, source.engine, shared.clock)
+    try:
+        await learn_costs(model, source.engine, shared.clock)
+    except BaseException:
+        await model.close()
+        raise
     return model, source.plan_from
 
 
