@@ -139,7 +139,9 @@ def stamp(drawing: Drawing, title: str, footer: str, mark: str = "") -> None:
     drawing.text(
         indent, 1 - 0.12 / height, title, ha="left", va="top", fontsize=12, fontweight="bold", color=INK
     )
-    drawing.text(indent, 0.09 / height, footer, ha="left", va="bottom", fontsize=7, color=MUTED)
+    # A letter takes about 0.56 of its size: a narrow figure has a smaller line rather than a cut one.
+    size = min(7.0, (72 * width - 17) / (0.56 * max(len(footer), 1)))
+    drawing.text(indent, 0.09 / height, footer, ha="left", va="bottom", fontsize=size, color=MUTED)
     if mark:
         drawing.text(
             *(0.5, 0.5),
