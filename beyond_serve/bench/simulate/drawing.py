@@ -20,6 +20,7 @@ def tables(points: Sequence[Point]) -> list[Table]:
     """One for each kind of points there is."""
     drawn = [
         _policies(having(points, part="policies")),
+        _unanswered(having(points, part="policies")),
         _overload(having(points, question="overload")),
         _bursts(having(points, question="bursts")),
         _waits(having(points, question="waiting")),
@@ -107,17 +108,27 @@ def _policies(points: Sequence[Point]) -> Table:
             *(_load("latency_ms", name)(p) for name in ("mean", "p50", "p99")),
             p["load"]["batch_size_mean"],
             p["simulation"]["busy"],
-            _counts(p["load"]["errors"]),
-            p["simulation"]["wasted"],
         )
         for p in points
     ]
-    notes = ["latencies are those of answered requests; wasted: run although they had ended"]
-    return Table("Policies over loads", (*columns, "not answered", "wasted"), rows, notes)
+    return Table("Policies over loads", columns, rows, ["latencies are those of answered requests"])
 
 
-def _counts(errors: dict[str, int]) -> str:
-    return ", ".join(f"{count:,} {name.partition(':')[0]}" for name, count in errors.items())
+def _unanswered(points: Sequence[Point]) -> Table:
+    kinds = list(dict.fromkeys(name for p in points for name in p["load"]["errors"]))
+    rows = [
+        (
+            p["labels"]["policy"],
+            p["labels"]["load"],
+            *(p["load"]["errors"].get(kind, 0) for kind in kinds),
+            p["simulation"]["wasted"],
+        )
+        for p in points
+        if p["load"]["errors"]
+    ]
+    columns = ("policy", "load", *(kind.partition(":")[0] for kind in kinds), "wasted")
+    notes = [kind.replace(":", ": the", 1) for kind in kinds if ":" in kind]
+    return Table("Not answered", columns, rows, [*notes, "wasted: were run although they had ended"])
 
 
 def _overload(points: Sequence[Point]) -> Table:

@@ -38,7 +38,7 @@ def test_each_policy_at_each_load_is_a_point_that_says_it_is_simulated(tmp_path:
     assert labels == [(policy, at) for policy in ("fixed-unaware", "deadline") for at in (0.5, 1.5)]
     assert all(point["load"]["simulated"] for point in folder.points)
     assert folder.points[3]["load"]["slo_ms"] == 50.0
-    assert [table.title for table in EXPERIMENT.tables(folder)] == ["Policies over loads"]
+    assert [table.title for table in EXPERIMENT.tables(folder)] == ["Policies over loads", "Not answered"]
     assert EXPERIMENT.verdicts(folder) == []
 
 

@@ -49,10 +49,11 @@ def test_every_kind_of_points_has_its_table(kept: dict[str, Any]) -> None:
 
 
 def test_what_was_not_answered_is_counted_by_why(kept: dict[str, Any]) -> None:
-    point = labelled(kept, part="policies", policy="a", load=2.0)
+    point, fine = (labelled(kept, part="policies", policy="a", load=load) for load in (2.0, 0.5))
     point["load"] = kept["load"] | {"errors": {"queue full": 1200, "refused: deadline cannot be met": 3}}
-    (table,) = drawing.tables([point])
-    assert table.rows[0][9] == "1,200 queue full, 3 refused"
+    _, table = drawing.tables([point, fine])
+    assert table.columns == ("policy", "load", "queue full", "refused", "wasted")
+    assert list(table.rows) == [("a", 2.0, 1200, 3, 0)]
 
 
 def test_every_kind_of_points_but_bursts_and_the_check_has_its_figures(kept: dict[str, Any]) -> None:
