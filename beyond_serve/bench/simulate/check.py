@@ -123,8 +123,9 @@ def _beside(result: LoadResult, table: SimTable) -> Beside:
 
 def _inside_ns(answered: RequestTable) -> NDArray[np.floating[Any]]:
     """From its batch's start on the instance to the batch's end; NaN without a trace."""
-    inside: NDArray[np.floating[Any]] = answered.stages_us[:, [STAGES.index(name) for name in _ON_INSTANCE]]
-    return inside.sum(axis=1) * 1e3
+    columns = [STAGES.index(name) for name in _ON_INSTANCE]
+    inside: NDArray[np.floating[Any]] = answered.stages_us[:, columns].sum(axis=1) * 1e3
+    return inside
 
 
 def _disturbance(result: LoadResult, table: SimTable, beside: Beside) -> Iterator[str]:
