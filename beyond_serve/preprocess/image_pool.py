@@ -64,7 +64,7 @@ class ImagePool:
 
         Raises:
             InvalidRequestError: the region does not lie inside the image.
-            RuntimeError: the pool is closed.
+            ShuttingDownError: the pool is closed.
         """
         native_pool = self._native
         params = job.preprocessor.native_params(job.header, job.region) if native_pool is not None else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from beyond_serve.errors import ConfigError, PayloadTooLargeError
+from beyond_serve.preprocess.geometry import Region
 from beyond_serve.preprocess.header import ImageHeader
 from beyond_serve.preprocess.orientation import upright_size
 from beyond_serve.preprocess.plan import PreprocessPlan
@@ -29,21 +30,26 @@ class PixelLimits:
         if self.max_pixels < 1 or self.max_resized_pixels < 1:
             raise ConfigError("pixel limits must be at least 1")
 
-    def check(self, header: ImageHeader, plan: PreprocessPlan) -> None:
-        """Raises PayloadTooLargeError if the image, or what the plan would resize it to, is too large."""
+    def check(self, header: ImageHeader, plan: PreprocessPlan, region: Region | None = None) -> None:
+        """Raises PayloadTooLargeError if the image, or what the plan would resize it (or the region) to, is too
+        large."""
         width, height = header.width, header.height
         if width * height > self.max_pixels:
             raise PayloadTooLargeError(
                 f"the image's header says {width}x{height}, {_megapixels(width * height)}; "
                 f"the limit is {_megapixels(self.max_pixels)}",
-                "send a smaller image, or raise the server's pixel limit",
+                "send a smaller image, or raise the pixel limit",
             )
-        wide, high = plan.resized_size(*upright_size(width, height, header.orientation))
+        upright: tuple[float, float] = upright_size(width, height, header.orientation)
+        if region is not None:
+            upright = region.right - region.left, region.bottom - region.top
+        wide, high = plan.resized_size(*upright)
         if wide * high > self.max_resized_pixels:
+            what = f"image is {width}x{height}" if region is None else f"region is {region}"
             raise PayloadTooLargeError(
-                f"the image is {width}x{height}: resizing it ({plan.describe()}) would make {wide}x{high}, "
+                f"the {what}: resizing it ({plan.describe()}) would make {wide}x{high}, "
                 f"{_megapixels(wide * high)}; the limit is {_megapixels(self.max_resized_pixels)}",
-                "crop the image to a less extreme aspect ratio",
+                "crop to a less extreme aspect ratio",
             )
 
 

@@ -21,13 +21,18 @@ FILTERS = {
 # takes a source pixel whole or not at all, and mirrored it decides ties the other way.
 _UNMIRRORED = (1, 5)
 
+# The core's own bounds, for a ValueError there would be nobody's fault.
+_LARGEST_OUTPUT, _LARGEST_RESIZED = 16384, 1 << 30
+
 
 def native_params(
     shape: Geometry, interpolation: Interpolation, fidelity: Fidelity, *, tolerate_corrupt: bool = False
 ) -> NativeParams | None:
     """Numbers for one image; None where the core cannot do what is asked (nearest, padded
-    outputs, a mirrored box filter). In "exact" the result is Pillow's, bit by bit."""
+    outputs, a mirrored box filter, sizes beyond its own). In "exact" the result is Pillow's, bit by bit."""
     if interpolation not in FILTERS or shape.place != (0, 0):
+        return None
+    if max(shape.upright_size) > _LARGEST_OUTPUT or max(shape.resized) > _LARGEST_RESIZED:
         return None
     if interpolation is Interpolation.BOX and shape.orientation not in _UNMIRRORED:
         return None

@@ -10,6 +10,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from beyond_serve.errors import ShuttingDownError
+
 R = TypeVar("R")
 _Job = tuple[Callable[[], Any], Callable[[Any, BaseException | None], None]]
 _Outcome = tuple[Callable[[Any, BaseException | None], None], Any, BaseException | None]
@@ -63,18 +65,21 @@ class WorkerPool:
         """Run `work` on a worker, then `done(result, None)` or `done(None, error)` on the loop.
 
         Raises:
-            RuntimeError: the pool is closed.
+            ShuttingDownError: the pool is closed.
         """
-        if self._closed:
-            raise RuntimeError("the worker pool is closed")
-        self._jobs.put((work, done))
+        # Under the lock, so that no job comes to lie behind the workers' ends.
+        with self._lock:
+            if self._closed:
+                raise ShuttingDownError("the worker pool is closed")
+            self._jobs.put((work, done))
 
     def close(self) -> None:
         """Finish what was submitted, then end the threads and join them. Blocks; idempotent."""
-        if not self._closed:
-            self._closed = True
-            for _ in self._threads:
-                self._jobs.put(None)
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                for _ in self._threads:
+                    self._jobs.put(None)
         for thread in self._threads:
             thread.join()
 

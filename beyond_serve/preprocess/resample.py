@@ -179,15 +179,14 @@ def _nearest(pixels: Pixels, geometry: Geometry) -> Pixels:
     upright = upright_view(pixels, geometry.orientation)
     height, width = upright.shape[:2]
     left, top, right, bottom = geometry.region
-    columns = _nearest_axis((left, right), width, geometry.resized[0], geometry.start[0])
-    rows = _nearest_axis((top, bottom), height, geometry.resized[1], geometry.start[1])
-    wide, high = geometry.upright_size
-    return upright[rows[:high, None], columns[None, :wide]]
+    columns = _nearest_axis(left, (right - left) / geometry.resized[0], geometry, 0)
+    rows = _nearest_axis(top, (bottom - top) / geometry.resized[1], geometry, 1)
+    return upright[np.minimum(rows, height - 1)[:, None], np.minimum(columns, width - 1)[None, :]]
 
 
-def _nearest_axis(edges: tuple[float, float], length: int, resized: int, start: int) -> NDArray[np.intp]:
-    """Source index of each resized pixel from `start` on. Summed as Pillow sums, so that ties fall alike."""
-    step = (edges[1] - edges[0]) / resized
-    steps = np.full(resized, step)
-    steps[0] = edges[0] + step * 0.5
-    return np.minimum(np.add.accumulate(steps)[start:].astype(np.intp), length - 1)
+def _nearest_axis(edge: float, step: float, geometry: Geometry, i: int) -> NDArray[np.intp]:
+    """Source index of each wanted column (0) or row (1). Summed as Pillow sums, so that ties fall alike."""
+    start, count = geometry.start[i], geometry.upright_size[i]
+    steps = np.full(start + count, step)
+    steps[0] = edge + step * 0.5
+    return np.add.accumulate(steps)[start:].astype(np.intp)

@@ -7,6 +7,7 @@ import io
 import numpy as np
 from PIL import Image, ImageOps
 
+from beyond_serve.preprocess.geometry import Region
 from beyond_serve.preprocess.plan import CropRounding, PreprocessPlan, Resize
 from tests.preprocess.images import Pixels
 
@@ -20,18 +21,22 @@ FILTERS = {
 }
 
 
-def preprocess(data: bytes, plan: PreprocessPlan) -> Pixels:
+def preprocess(data: bytes, plan: PreprocessPlan, region: Region | None = None) -> Pixels:
     image = Image.open(io.BytesIO(data))
     image.load()
     upright = ImageOps.exif_transpose(image)
     if upright.mode == "P":
         upright.info.pop("transparency", None)
-    return resize_and_crop(upright.convert("RGB"), plan)
+    return resize_and_crop(upright.convert("RGB"), plan, region)
 
 
-def resize_and_crop(image: Image.Image, plan: PreprocessPlan) -> Pixels:
+def resize_and_crop(image: Image.Image, plan: PreprocessPlan, region: Region | None = None) -> Pixels:
+    left, top, right, bottom = region.edges if region else (0, 0, *image.size)
     if plan.resize is not Resize.NONE:
-        image = image.resize(plan.resized_size(*image.size), FILTERS[plan.interpolation])
+        size = plan.resized_size(right - left, bottom - top)
+        image = image.resize(size, FILTERS[plan.interpolation], (left, top, right, bottom))
+    else:
+        image = image.crop((round(left), round(top), round(right), round(bottom)))
     if plan.crop is None:
         return np.asarray(image)
     crop_height, crop_width = plan.crop

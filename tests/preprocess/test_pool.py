@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from beyond_serve.errors import ShuttingDownError
 from beyond_serve.preprocess.pool import WorkerPool
 
 
@@ -55,7 +56,7 @@ async def test_results_and_errors_come_back_on_the_loop() -> None:
     pool.close()
     pool.close()
     assert repr(pool).startswith("<WorkerPool 0/2")
-    with pytest.raises(RuntimeError, match="closed"):
+    with pytest.raises(ShuttingDownError, match="closed"):
         pool.submit(int, lambda _r, _e: None)
 
 
