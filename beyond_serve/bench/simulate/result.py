@@ -138,6 +138,7 @@ class SimResult:
             "latency_from_send_ms": latency,
             "lateness_ms": {"p50": 0.0, "p99": 0.0, "max": 0.0},
             "generator_cpu": 0.0,
+            "generator_waiting": 0.0,
             "littles_law_error": self._littles_law_error(),
             "stages_ms": {},
             "bytes_sent": 0,
