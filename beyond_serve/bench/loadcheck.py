@@ -13,7 +13,7 @@ import signal
 import statistics
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -85,10 +85,31 @@ def _simulated() -> Iterator[str]:
         yield f"sim:{path}"
 
 
+@contextmanager
+def _stopped_once(pid: int) -> Iterator[Callable[[object], None]]:
+    """Stops a process for STALL_S, STALL_AT_S after the first call of what it yields; it runs again after."""
+    timers = [
+        threading.Timer(STALL_AT_S, os.kill, (pid, signal.SIGSTOP)),
+        threading.Timer(STALL_AT_S + STALL_S, os.kill, (pid, signal.SIGCONT)),
+    ]
+    waiting = list(timers)
+
+    def begin(_progress: object) -> None:
+        while waiting:
+            waiting.pop().start()
+
+    try:
+        yield begin
+    finally:
+        for timer in timers:
+            timer.cancel()
+        os.kill(pid, signal.SIGCONT)
+
+
 class _Check:
     """The measurements, each a row or two and a verdict."""
 
-    def __init__(self, result: Result, seconds: float, core: int | None, advance: Any) -> None:
+    def __init__(self, result: Result, seconds: float, core: int | None, advance: Callable[[], None]) -> None:
         self._result, self._seconds, self._core, self._advance = result, seconds, core, advance
 
     def _load(self, server: ServerProcess, arrivals: Arrivals, body: bytes, **options: Any) -> LoadResult:
@@ -156,54 +177,28 @@ class _Check:
 
     def stall(self, server: ServerProcess) -> None:
         """The server's process is stopped for a second; one connection, as a naive client would have."""
-        timers = [
-            threading.Timer(STALL_AT_S, server.process.send_signal, (signal.SIGSTOP,)),
-            threading.Timer(STALL_AT_S + STALL_S, server.process.send_signal, (signal.SIGCONT,)),
-        ]
-        begun = threading.Event()
-
-        def begin(_progress: object) -> None:
-            if not begun.is_set():
-                begun.set()
-                for timer in timers:
-                    timer.start()
-
-        body = b"\xff\xd8" + bytes(3998)
         spec = LoadSpec(
             Target(server.url),
             ConstantRate(STALL_RATE),
-            (MixImage("body", body, 1.0),),
+            (MixImage("body", b"\xff\xd8" + bytes(3998), 1.0),),
             duration_s=STALL_RUN_S,
             traces=False,
             max_connections=1,
             cores=() if self._core is None else (self._core,),
         )
-        try:
+        with _stopped_once(server.process.pid) as begin:
             summary: dict[str, Any] = run_load(spec, begin).summary()
-        finally:
-            for timer in timers:
-                timer.cancel()
-            os.kill(server.process.pid, signal.SIGCONT)
         self._advance()
         seen, sent = summary["latency_ms"], summary["latency_from_send_ms"]
-        rows = (("from the schedule", seen), ("from the send", sent))
-        for name, latency in rows:
+        for name, latency in (("from the schedule", seen), ("from the send", sent)):
             what = f"stopped for 1 s at 500/s, {name}"
-            self._result.rows.append(
-                (
-                    what,
-                    "beyond-bench",
-                    summary["throughput_per_s"],
-                    latency["p50"],
-                    latency["p99"],
-                    "",
-                    "",
-                    "",
-                )
-            )
-        shown = f"{seen['p99.9']:,.0f} ms; from the send {sent['p99.9']:,.1f} ms"
+            figures = (summary["throughput_per_s"], latency["p50"], latency["p99"])
+            self._result.rows.append((what, "beyond-bench", *figures, "", "", ""))
         self._verdict(
-            "p99.9 of a server stopped for 1 s", "900 to 1,100 ms", shown, 900 <= seen["p99.9"] <= 1100
+            "p99.9 of a server stopped for 1 s",
+            "900 to 1,100 ms",
+            f"{seen['p99.9']:,.0f} ms; from the send {sent['p99.9']:,.1f} ms",
+            900 <= seen["p99.9"] <= 1100,
         )
 
     def agreement(self, server: ServerProcess, rounds: int) -> None:

@@ -92,6 +92,7 @@ def _overview(point: dict[str, Any]) -> Table:
         ("sent, MB", load["bytes_sent"] / 1e6),
         ("received, MB", load["bytes_received"] / 1e6),
         ("generator's CPU, % of a core", 100 * load["generator_cpu"]),
+        ("generator's wait for a core, %", 100 * load["generator_waiting"]),
         ("generator's lateness p99, ms", load["lateness_ms"]["p99"]),
     ]
     if load["slo_ms"] is not None:

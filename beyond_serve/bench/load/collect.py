@@ -36,6 +36,7 @@ def collect(
         table,
         names,
         thread_cpu=tuple(float(report.get("thread_cpu", 0.0)) for report in reports),
+        waiting=tuple(float(report.get("waiting", 0.0)) for report in reports),
         one_core_cpu=max(
             (
                 report.get("process_cpu", 0.0)
@@ -66,6 +67,7 @@ def judged(
     names: tuple[str, ...],
     *,
     thread_cpu: tuple[float, ...],
+    waiting: tuple[float, ...] = (),
     one_core_cpu: float = 0.0,
     trouble: tuple[str, ...] = (),
     interrupted: bool = False,
@@ -79,6 +81,7 @@ def judged(
         error_names=names,
         window=window,
         cpu=thread_cpu,
+        waiting=waiting,
         littles_law_error=littles_law_error(spec, table, names, window),
         void=(),
         interrupted=interrupted,
@@ -89,6 +92,7 @@ def judged(
         answered=len(answered),
         cpu=max(thread_cpu, default=0.0),
         one_core_cpu=one_core_cpu,
+        waiting=max(waiting, default=0.0),
         lateness_p99_ms=result.lateness_ms["p99"],
         median_ms=float(np.median(answered.latency_from_send_ns)) / 1e6 if len(answered) else None,
         littles_law_error=result.littles_law_error,

@@ -33,6 +33,7 @@ class LoadResult:
         table: every request, warm-up included; `table.measured` tells them apart.
         error_names: of `table.error`.
         cpu: of each worker's sending thread in the measured time, share of one core.
+        waiting: of each worker's sending thread: ready to run and without a core, share of the measured time.
         littles_law_error: mean latency times throughput over the concurrency, less 1; None in an open load,
             and where senders rested because nothing could be reached.
         void: why this run says nothing about the server; empty if it does.
@@ -47,6 +48,7 @@ class LoadResult:
     littles_law_error: float | None
     void: tuple[str, ...]
     interrupted: bool
+    waiting: tuple[float, ...] = ()
 
     @cached_property
     def measured(self) -> RequestTable:
@@ -115,6 +117,7 @@ class LoadResult:
             "latency_from_send_ms": latency_summary(answered.latency_from_send_ns),
             "lateness_ms": self.lateness_ms,
             "generator_cpu": max(self.cpu, default=0.0),
+            "generator_waiting": max(self.waiting, default=0.0),
             "littles_law_error": self.littles_law_error,
             "stages_ms": stage_breakdown(answered),
             "bytes_sent": int(measured.bytes_out.sum()),

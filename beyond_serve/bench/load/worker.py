@@ -18,6 +18,7 @@ from typing import Any
 
 import orjson
 
+from beyond_serve.bench.load.cpu_meter import CpuMeter
 from beyond_serve.bench.load.drive import ClosedDriver, Driver, OpenDriver
 from beyond_serve.bench.load.plan import WorkerPlan
 from beyond_serve.bench.load.recorder import Recorder
@@ -63,26 +64,6 @@ class Control:
             asyncio.get_running_loop().remove_reader(self._descriptor)
 
 
-class CpuMeter:
-    """CPU of the measured time: of the sending thread, and of the whole process (gRPC has more threads)."""
-
-    def __init__(self) -> None:
-        self._marks: list[tuple[int, int, int]] = []
-
-    def mark(self) -> None:
-        if len(self._marks) < 2:
-            self._marks.append((time.monotonic_ns(), time.thread_time_ns(), time.process_time_ns()))
-
-    def shares(self) -> tuple[float, float]:
-        """Of one core: the thread's and the process's."""
-        self.mark()
-        if len(self._marks) < 2:
-            return 0.0, 0.0
-        (wall, thread, process), (wall_end, thread_end, process_end) = self._marks
-        took = max(1, wall_end - wall)
-        return (thread_end - thread) / took, (process_end - process) / took
-
-
 def make_wire(plan: WorkerPlan, recorder: Recorder, driver_of: list[Driver]) -> Wire:
     """The plan's wire. `driver_of` is filled with the wire's driver afterwards: each needs the other."""
 
@@ -122,12 +103,13 @@ async def drive(plan: WorkerPlan, rows: Rows, control: Control) -> dict[str, Any
     await driver.finished
     for task in (sweep, stop):
         task.cancel()
-    thread, process = meter.shares()
+    cpu = meter.shares()
     await wire.close()
     return {
         "state": "done",
-        "thread_cpu": thread,
-        "process_cpu": process,
+        "thread_cpu": cpu.thread,
+        "process_cpu": cpu.process,
+        "waiting": cpu.waiting,
         "gave_up": driver.gave_up,
         "full": driver.full,
     }
