@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import multiprocessing
+import os
 import queue
 import threading
 from collections.abc import Callable
@@ -47,7 +49,7 @@ class ChildProcess:
             answer = self._pipe.recv()
         except (EOFError, OSError) as error:
             self.process.join(1)
-            raise InstanceLostError(f"its process ended with exit code {self.process.exitcode}") from error
+            raise self.loss() from error
         if isinstance(answer, tuple) and answer[0] == "failed":
             failure: BeyondError = answer[1]
             raise failure
@@ -58,6 +60,21 @@ class ChildProcess:
         assert isinstance(answer, tuple)
         info: EngineInfo = answer[1]
         return info
+
+    def loss(self) -> InstanceLostError:
+        return InstanceLostError(f"its process ended with exit code {self.process.exitcode}")
+
+    def open_end(self) -> int:
+        """A file descriptor that becomes readable when the process ends; the caller closes it.
+
+        A pidfd where there is one: readable only once the exit code can be asked for. The sentinel is
+        readable as soon as its end of a pipe is closed, which is a little earlier.
+        """
+        # A pid is only sure to be the child's while the child has not been waited for.
+        if self.process.pid is not None and self.process.exitcode is None and hasattr(os, "pidfd_open"):
+            with contextlib.suppress(OSError):
+                return os.pidfd_open(self.process.pid)
+        return os.dup(self.process.sentinel)
 
     def close(self) -> None:
         pipe: Connection = self._pipe
@@ -71,7 +88,11 @@ class ChildProcess:
 class ProcessInstance:
     """A thread that waits on one child; the child maps the arena and reads rows in place.
 
-    Guarantees as `ThreadInstance`: each batch is reported exactly once, also when the child is killed.
+    Guarantees as `ThreadInstance`: each batch is reported exactly once, also when the child is killed. A
+    child that ends between batches is reported at once: the event loop watches for it. With a batch under
+    way it is the thread that finds the pipe broken, so that both meet in `_lose`, which reports one loss.
+
+    State of the event loop: the batch under way, the watched descriptor, whether the loss was reported.
     """
 
     def __init__(
@@ -94,6 +115,11 @@ class ProcessInstance:
         self._lock = threading.Lock()
         self._inbox: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._main, name=f"instance-{name}", daemon=True)
+        self._under_way: Batch | None = None
+        self._end_fd: int | None = None
+        self._ended = False
+        self._closing = False
+        self._lost = False
 
     @property
     def pid(self) -> int | None:
@@ -103,6 +129,7 @@ class ProcessInstance:
         self._thread.start()
 
     def submit(self, batch: Batch) -> None:
+        self._under_way = batch
         self._inbox.put(batch)
 
     def prepare_tensors(self) -> None:
@@ -111,24 +138,26 @@ class ProcessInstance:
                 self._child.ask("prepare")
 
     def close(self) -> None:
+        # From here on the child's end is no loss.
+        self._closing = True
+        self._tell(self._unwatch)
         self._inbox.put(None)
         if self._thread.ident is not None:
             self._thread.join()
 
     def _main(self) -> None:
-        batch: Batch | None = None
         try:
             child = self._launch()
-            self._tell(self._events.instance_ready, self)
+            self._tell(self._ready, child)
             while (batch := self._inbox.get()) is not None:
                 with self._lock:
                     self._run(child, batch)
-                self._tell(self._events.batch_done, self, batch)
+                self._tell(self._done, batch)
         except BaseException as error:  # whatever ends the thread must free who waits for it
             loss = (
                 error if isinstance(error, BeyondError) else EngineError(f"{type(error).__name__}: {error}")
             )
-            self._tell(self._events.instance_lost, self, batch, loss)
+            self._tell(self._lose, loss)
         finally:
             if self._child is not None:
                 self._child.close()
@@ -160,6 +189,43 @@ class ProcessInstance:
         ) = reply.borders
         if isinstance(reply.error, InstanceLostError):
             raise reply.error
+
+    def _ready(self, child: ChildProcess) -> None:
+        if not self._closing:
+            self._end_fd = child.open_end()
+            self._loop.add_reader(self._end_fd, self._child_ended, child)
+        self._events.instance_ready(self)
+
+    def _done(self, batch: Batch) -> None:
+        self._under_way = None
+        self._events.batch_done(self, batch)
+        if self._ended:
+            # It ended after its answer; whatever was submitted just now is lost with it.
+            self._lose(InstanceLostError("its process ended after its last batch"))
+
+    def _child_ended(self, child: ChildProcess) -> None:
+        self._unwatch()
+        if self._closing:
+            return
+        self._ended = True
+        if self._under_way is None:
+            self._lose(child.loss())
+
+    def _lose(self, error: BeyondError) -> None:
+        self._unwatch()
+        if self._lost:
+            return
+        self._lost = True
+        self._inbox.put(None)
+        batch, self._under_way = self._under_way, None
+        self._events.instance_lost(self, batch, error)
+
+    def _unwatch(self) -> None:
+        # Before the descriptor is closed, whose number the next file would get.
+        fd, self._end_fd = self._end_fd, None
+        if fd is not None:
+            self._loop.remove_reader(fd)
+            os.close(fd)
 
     def _tell(self, event: Callable[..., None], *args: object) -> None:
         if not self._loop.is_closed():

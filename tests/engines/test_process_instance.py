@@ -74,6 +74,52 @@ async def test_batches_run_in_the_child_and_come_back_stamped(config: EngineConf
     running.close()
 
 
+async def test_a_child_killed_while_idle_is_reported_without_a_batch_and_once(config: EngineConfig) -> None:
+    running = Running(config)
+    running.instance.start()
+    await running.next_report()
+    assert running.instance.pid is not None
+    os.kill(running.instance.pid, signal.SIGKILL)
+    what, error = await running.next_report()
+    assert what == "lost"
+    assert isinstance(error, InstanceLostError)
+    assert "exit code -9" in error.message
+    # Whatever the thread has to say was said before it ended.
+    await asyncio.to_thread(running.instance.close)
+    await asyncio.sleep(0)
+    assert running.events.reports.empty()
+    running.arena.close()
+
+
+async def test_a_child_that_ends_after_its_answer_is_lost_once(config: EngineConfig) -> None:
+    running = Running(config)
+    running.instance.start()
+    await running.next_report()
+    batch = running.image_batch(1)
+    running.instance.submit(batch)
+    child = running.instance._child
+    assert child is not None
+    # As if the loop heard of the end before it heard of the batch.
+    running.instance._child_ended(child)
+    assert running.events.reports.empty()
+    assert await running.next_report() == ("done", batch)
+    assert (await running.next_report())[0] == "lost"
+    await asyncio.to_thread(running.instance.close)
+    await asyncio.sleep(0)
+    assert running.events.reports.empty()
+    running.arena.close()
+
+
+async def test_closing_an_idle_instance_is_no_loss(config: EngineConfig) -> None:
+    running = Running(config)
+    running.instance.start()
+    await running.next_report()
+    await asyncio.to_thread(running.instance.close)
+    await asyncio.sleep(0)
+    assert running.events.reports.empty()
+    running.arena.close()
+
+
 async def test_a_killed_child_is_a_lost_instance_with_its_batch(config: EngineConfig) -> None:
     running = Running(config)
     running.instance.start()
