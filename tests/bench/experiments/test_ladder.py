@@ -171,7 +171,7 @@ def test_settings_come_from_a_run_of_search(tmp_path: Path) -> None:
     run = RunFolder.create(tmp_path, "search", {})
     with pytest.raises(ConfigError):
         settings_of(run.path)
-    run.add_point({"labels": {"phase": "found"}, "settings": FOUND})
+    run.add_point({"labels": {"phase": "kept"}, "settings": FOUND})
     assert settings_of(run.path) == FOUND
 
 

@@ -21,7 +21,13 @@ from beyond_serve.bench.experiments.search import EXPERIMENT
 from beyond_serve.bench.experiments.search.figures import gain
 from beyond_serve.bench.experiments.search.halving import GRID_SHARE, Plan, search, settle
 from beyond_serve.bench.experiments.search.measure import Goal, Workshop, disturbed, tails_ms
-from beyond_serve.bench.experiments.search.run import asked_goal, asked_plan, confirm, find
+from beyond_serve.bench.experiments.search.run import (
+    Found,
+    asked_goal,
+    asked_plan,
+    confirmed_or_defaults,
+    find,
+)
 from beyond_serve.bench.experiments.search.settings import (
     CONCURRENCY,
     DEFAULTS,
@@ -290,11 +296,10 @@ def workshop(tmp_path: Path, servers: FakeServers, goal: Goal | None = None) -> 
 def test_the_whole_search_against_servers(tmp_path: Path) -> None:
     servers = FakeServers(rate_by_batch)
     with workshop(tmp_path, servers) as shop:
-        found = find(shop, Plan(6, 1.0, rounds=2))
-        times = confirm(shop, found, 1.0, 2)
+        found = confirmed_or_defaults(shop, find(shop, Plan(6, 1.0, rounds=2)), 1.0, 2)
     assert (found.settings["max-batch"], found.settings[CONCURRENCY]) == (8, 16)
     assert found.estimate == pytest.approx(90.0)
-    assert times == pytest.approx(1.5)
+    assert found.gain == pytest.approx(1.5)
     assert gain(shop.run) == pytest.approx(30.0)
     assert servers.running == 0
     drawn = RunFolder.open(shop.run.path)
@@ -355,8 +360,16 @@ def test_nothing_better_is_said_and_not_measured_again(tmp_path: Path) -> None:
     with workshop(tmp_path, servers) as shop:
         found = find(shop, Plan(6, 1.0, rounds=2))
         before = len(servers.offers)
-        assert confirm(shop, found, 1.0, 2) is None
+        assert confirmed_or_defaults(shop, found, 1.0, 2) == found
     assert len(servers.offers) == before
+
+
+def test_a_lucky_finding_does_not_replace_the_defaults(tmp_path: Path) -> None:
+    servers = FakeServers(rate_by_batch)
+    with workshop(tmp_path, servers) as shop:
+        lucky = Found(shop.space.named((1, 1, "fixed", 1, 0, 16)), 500.0)
+        kept = confirmed_or_defaults(shop, lucky, 1.0, 3)
+    assert (kept.settings["max-batch"], kept.estimate, kept.gain) == (32, 60.0, None)
 
 
 def test_tails_are_compared_by_what_all_points_can_tell() -> None:

@@ -18,7 +18,7 @@ from beyond_serve.bench.experiments.pace import Pace
 from beyond_serve.bench.experiments.reporter import Reporter
 from beyond_serve.bench.experiments.search.halving import Plan
 from beyond_serve.bench.experiments.search.measure import Goal, Workshop, whole_machine
-from beyond_serve.bench.experiments.search.run import find
+from beyond_serve.bench.experiments.search.run import confirmed_or_defaults, find
 from beyond_serve.bench.experiments.search.settings import make_space
 from beyond_serve.bench.experiments.search.space import Value
 from beyond_serve.bench.experiments.serving import Cores, ModelSource, Offer, Served, room_for, serving
@@ -35,7 +35,7 @@ MODEL = "cnn-16"
 CONCURRENT, QUICK_CONCURRENT = 32, 16
 ROUNDS, QUICK_ROUNDS = 5, 2
 _PACE, _QUICK_PACE = Pace(1.0, 4.0, 4.0), Pace(0.3, 1.0, 3.0)
-_SEARCH = Plan(first=9, full=4.0)
+_SEARCH, _CONFIRMATIONS = Plan(first=9, full=4.0), 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,13 +134,13 @@ def has_fast_int8() -> bool:
 
 
 def settings_of(path: Path) -> dict[str, Value]:
-    """What a run of `search` found.
+    """What a run of `search` wrote.
 
     Raises:
         ConfigError: no such run, or one that did not come to its end.
     """
     for point in RunFolder.open(path).points:
-        if point["labels"].get("phase") == "found":
+        if point["labels"].get("phase") == "kept":
             return dict(point["settings"])
     raise ConfigError(f"{path} has found nothing", "give a run of beyond-bench search that ended")
 
@@ -157,7 +157,8 @@ def _found(
     with Workshop(
         model, scene.image, space, Goal(), scene.cores, flags, run, reporter, scene.seed
     ) as workshop:
-        return dict(find(workshop, _SEARCH).settings), ""
+        found = find(workshop, _SEARCH)
+        return dict(confirmed_or_defaults(workshop, found, _SEARCH.full, _CONFIRMATIONS).settings), ""
 
 
 def _quantized(
@@ -200,6 +201,7 @@ def _climb(
         measured = server.offer(offer, reporter, f"turn {turn}: {step.name}")
         labels = {"rung": step.name, "turn": turn}
         run.add_point(measured.point(labels, **_described(step, steps, server.model)))
+        run.add_requests(f"rung-{steps.index(step) + 1}-turn-{turn}", measured.result)
         measured.go_on()
 
 

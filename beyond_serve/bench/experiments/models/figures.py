@@ -72,7 +72,7 @@ def _model(name: str, size: str, points: dict[str, Point]) -> ModelPoint:
         preprocess_us=parts.get("preprocess"),
         other_us=parts.get("other"),
         rate=many["load"]["throughput_per_s"] if many else None,
-        in_flight=many["in_flight"] if many else None,
+        in_flight=many.get("in_flight") if many else None,
         share_void=bool(one and one["load"]["void"]),
         rate_void=bool(many and many["load"]["void"]),
     )
@@ -161,7 +161,7 @@ def _mark(figure: Figure) -> None:
     axes.axhline(50, color=MUTED, linestyle=":", linewidth=1, zorder=0)
     for border in (SMALL_G, LARGE_G):
         if low < border < high:
-            axes.axvline(border, color=MUTED, linestyle=":", linewidth=1.6, zorder=0)
+            axes.axvline(border, color=MUTED, linewidth=1, zorder=1)
             axes.annotate(
                 f"paper's {border:g}",
                 (border, 0),

@@ -162,6 +162,7 @@ def _measure(
             alone = server.offer(_one_at_a_time(given, image), reporter, f"{what}: one at a time")
             medians = parts_us(alone.result.answered)
             run.add_point(alone.point({**labels, "load": "one"}, parts_us=medians, **fields))
+            run.add_requests(f"{found.model.name}-{image.name}-one", alone.result)
             alone.go_on()
             in_flight = bounded(given.concurrency, alone.result.throughput_per_s)
             pace = _QUICK_PACE if given.quick else _PACE
@@ -169,6 +170,7 @@ def _measure(
             offer = Offer(ClosedLoop(in_flight), image, measured_s, warmup_s, seed=given.seed)
             busy = server.offer(offer, reporter, f"{what}: {in_flight} in flight")
             run.add_point(busy.point({**labels, "load": "many"}, in_flight=in_flight, **fields))
+            run.add_requests(f"{found.model.name}-{image.name}-many", busy.result)
             busy.go_on()
 
 

@@ -66,6 +66,7 @@ def _confirmation(run: RunFolder) -> Table:
         times = median / statistics.median(base) if base and statistics.median(base) else None
         rows.append((which, described(named), min(scores), median, max(scores), times))
     notes = ["measured in turns after the search: the best of many tries is always flattered"]
+    notes += [f"kept: {described(point['settings'])}" for point in of_phase(run, "kept")]
     return Table("Confirmed", ("", "settings", "lowest", "median", "highest", "times defaults"), rows, notes)
 
 

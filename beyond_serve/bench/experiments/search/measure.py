@@ -154,6 +154,7 @@ class Workshop:
         self.run.add_point(
             measured.point(shown, score=score, spent_s=self.spent_s, simulated=simulated, **kept)
         )
+        self.run.add_requests(f"point-{len(self.run.points)}", measured.result)
         measured.go_on()
         return self.run.points[-1]
 

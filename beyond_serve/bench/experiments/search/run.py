@@ -70,10 +70,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a search found: its settings, and what was measured of them in the last round."""
+    """What a search found.
+
+    Attributes:
+        settings: with the concurrency at which they were best.
+        estimate: what was measured of them, in the goal's unit.
+        gain: their factor over the defaults in turns with them; None before that is known.
+    """
 
     settings: Mapping[str, Value]
     estimate: float
+    gain: float | None = None
 
 
 def run(given: argparse.Namespace, run: RunFolder, reporter: Reporter) -> None:
@@ -86,9 +93,10 @@ def run(given: argparse.Namespace, run: RunFolder, reporter: Reporter) -> None:
     space = make_space(len(cores.server), given.space)
     flags = asked_flags(given)
     with Workshop(models[0], images[0], space, goal, cores, flags, run, reporter, given.seed) as workshop:
-        found = find(workshop, plan)
-        gain = confirm(workshop, found, plan.full, QUICK_CONFIRMATIONS if given.quick else CONFIRMATIONS)
-        comments = _comments(run, workshop, found, gain)
+        times = QUICK_CONFIRMATIONS if given.quick else CONFIRMATIONS
+        found = confirmed_or_defaults(workshop, find(workshop, plan), plan.full, times)
+        run.add_point({"labels": {"phase": "kept"}, "settings": found.settings, "gain": found.gain})
+        comments = _comments(run, workshop, found)
         text = serve_toml(models[0], server_settings(found.settings), flags, comments)
     path = run.write(SERVE_TOML, text.encode())
     reporter.note(f"written: beyond-serve --config {path}")
@@ -202,31 +210,37 @@ def _settled(last: Round, workshop: Workshop, space: Space) -> Config:
     return settle([(config, estimate, tail) for (config, estimate), tail in finalists])
 
 
-def confirm(workshop: Workshop, found: Found, seconds: float, times: int) -> float | None:
-    """Defaults and findings in turns, at the same concurrency: what was found in many tries is flattered
-    by the luckiest. The medians' factor; None where it says nothing: the defaults are what was found."""
+def confirmed_or_defaults(workshop: Workshop, found: Found, seconds: float, times: int) -> Found:
+    """The findings if they are better than the server's defaults in turns with them; else the defaults.
+
+    What was found in many tries is flattered by the luckiest, on a busy machine by much. Both are measured at
+    the concurrency that was found.
+    """
     space, load = workshop.space, found.settings[CONCURRENCY]
     plain = {**DEFAULTS, "decode-threads": len(workshop.cores.server), CONCURRENCY: load}
     choices = {"defaults": space.nearest(plain), "found": space.nearest(found.settings)}
+    note = workshop.reporter.note
     if space.named(choices["defaults"]) != plain:
-        workshop.reporter.note(
-            f"compared with {described(space.named(choices['defaults']))}: no nearer defaults"
-        )
+        note(f"compared with {described(space.named(choices['defaults']))}: the space has no nearer defaults")
     if choices["defaults"] == choices["found"]:
-        workshop.reporter.note("nothing better than the server's defaults was found")
-        return None
+        note("nothing better than the server's defaults was found")
+        return found
     scores: dict[str, list[float]] = {which: [] for which in choices}
     for turn in range(times):
         for which, config in choices.items():
             labels = {"phase": "confirm", "round": turn + 1, "which": which}
             scores[which].append(float(workshop.measure(config, seconds, labels)["score"]))
     medians = {which: statistics.median(values) for which, values in scores.items()}
-    return medians["found"] / medians["defaults"] if medians["defaults"] else None
+    if medians["found"] <= medians["defaults"]:
+        note("the server's defaults were as good or better in turns with what was found: they are kept")
+        return Found(space.named(choices["defaults"]), medians["defaults"])
+    gain = medians["found"] / medians["defaults"] if medians["defaults"] else None
+    return Found(found.settings, medians["found"], gain)
 
 
-def _comments(run: RunFolder, workshop: Workshop, found: Found, gain: float | None) -> Sequence[str]:
+def _comments(run: RunFolder, workshop: Workshop, found: Found) -> Sequence[str]:
     machine = run.meta.machine
-    beside = "" if gain is None else f", {gain:.2f} times the defaults measured in turns with it"
+    beside = "" if found.gain is None else f", {found.gain:.2f} times the defaults in turns with it"
     return [
         f"Found by beyond-bench search on {machine.get('cpu')}, {machine.get('cores')} cores.",
         f"{number(found.estimate)} {workshop.goal.name} with {found.settings[CONCURRENCY]} requests in "
