@@ -77,7 +77,8 @@ class Geometry:
         resized: (width, height) of what the region becomes.
         start: (left, top) of the window in it.
         upright_size: (width, height) of the window.
-        place: (left, top) of the window in the output; all outside is black.
+        place: (left, top) of the window in the output.
+        padded: the window is smaller than the output; all outside is black.
         upright_box: the window's edges mapped back to the upright image, without rounding.
     """
 
@@ -88,6 +89,7 @@ class Geometry:
     start: tuple[int, int]
     upright_size: tuple[int, int]
     place: tuple[int, int]
+    padded: bool
     upright_box: Box
 
     @property
@@ -152,14 +154,15 @@ def geometry(
         source[1] + (top + rows) * high / resized[1],
     )
     return Geometry(
-        (width, height),
-        orientation,
-        source,
-        resized,
-        (left, top),
-        (columns, rows),
-        (place_left, place_top),
-        box,
+        stored=(width, height),
+        orientation=orientation,
+        region=source,
+        resized=resized,
+        start=(left, top),
+        upright_size=(columns, rows),
+        place=(place_left, place_top),
+        padded=(columns, rows) != (crop_width, crop_height),
+        upright_box=box,
     )
 
 

@@ -30,7 +30,7 @@ def native_params(
 ) -> NativeParams | None:
     """Numbers for one image; None where the core cannot do what is asked (nearest, padded
     outputs, a mirrored box filter, sizes beyond its own). In "exact" the result is Pillow's, bit by bit."""
-    if interpolation not in FILTERS or shape.place != (0, 0):
+    if interpolation not in FILTERS or shape.padded:
         return None
     if max(shape.upright_size) > _LARGEST_OUTPUT or max(shape.resized) > _LARGEST_RESIZED:
         return None

@@ -34,9 +34,9 @@ _REDUCING_GAP = 2.0
 """Pillow's: averages of whole pixels come first as long as twice the output's pixels remain. 46 dB from
 exact on scikit-learn's photographs (bilinear and bicubic, short edges 32 to 256)."""
 
-_WIDER = 4
-"""At most this many times the wanted pixels of an axis are made to get Pillow's own numbers. Invented; only
-strips need more."""
+_LONGEST = 16384
+"""Pixels of an axis, beyond those wanted, that are made to get Pillow's own numbers. Invented; of images that
+are resized to a short edge of 256, only strips thinner than 1 : 64 would need more."""
 
 
 class _Axis(NamedTuple):
@@ -69,9 +69,9 @@ def resample(
     named) and cutting the crop out.
 
     Bit by bit in "exact": Pillow holds a box in single precision, so the part that is resized is the crop
-    widened until its edges are exact in that. Where this would make more than four times the crop, which
-    takes a strip, it is the crop alone, and the result is within one level; two where enlarging puts values
-    exactly between levels. "fast" makes the crop alone, of averages where much is shrunk.
+    widened until its edges are exact in that. Where this would make more than 16384 pixels of an axis, which
+    takes a strip, it is the crop alone, and the result is within two levels (for a box filter: may be of
+    neighbouring pixels). "fast" makes the crop alone, of averages where much is shrunk.
 
     Only source pixels that the filter reaches are touched, and they are turned before its passes run.
 
@@ -84,11 +84,11 @@ def resample(
         place(_nearest(pixels, geometry), geometry, out)
         return
     kernel, support = _FILTERS[interpolation]
-    # A box takes a source pixel whole or not at all: averages would be far from it, and shifted coordinates
-    # would decide its ties differently.
+    # A box takes a source pixel whole or not at all: averages would be far from it, and coordinates that are
+    # shifted, by however little, decide its ties differently. So it gets the whole axis.
     smooth = interpolation is not Interpolation.BOX
     exact = fidelity == "exact" or not smooth
-    across, down = (_axis(geometry, i, exact) for i in (0, 1))
+    across, down = (_axis(geometry, i, exact, smooth) for i in (0, 1))
     wide, high = upright_size(*geometry.stored, geometry.orientation)
     left, right = across.reach(support, wide) if smooth else (0, wide)
     top, bottom = down.reach(support, high) if smooth else (0, high)
@@ -102,17 +102,17 @@ def resample(
     place(resized, geometry, out)
 
 
-def _axis(geometry: Geometry, i: int, exact: bool) -> _Axis:
-    """Columns (0) or rows (1)."""
+def _axis(geometry: Geometry, i: int, exact: bool, part: bool) -> _Axis:
+    """Columns (0) or rows (1). part: as few of them as give the same numbers."""
     resized, start, kept = geometry.resized[i], geometry.start[i], geometry.upright_size[i]
     if exact:
         near, far = geometry.region[i], geometry.region[i + 2]
         # After so many resized pixels an edge lies on a multiple of REGION_STEP.
-        period = resized // gcd(round((far - near) / REGION_STEP), resized)
+        period = resized // gcd(round((far - near) / REGION_STEP), resized) if part else resized
         first, last = start // period * period, -(-(start + kept) // period) * period
-        if last - first <= _WIDER * kept:
-            edges = (near + count * (far - near) / resized for count in (first, last))
-            return _Axis(*edges, last - first, start - first, kept)
+        if last - first <= max(_LONGEST, kept):
+            low, high = (near + count * (far - near) / resized for count in (first, last))
+            return _Axis(low, high, last - first, start - first, kept)
     return _Axis(geometry.upright_box[i], geometry.upright_box[i + 2], kept, 0, kept)
 
 
@@ -181,7 +181,8 @@ def _nearest(pixels: Pixels, geometry: Geometry) -> Pixels:
     left, top, right, bottom = geometry.region
     columns = _nearest_axis(left, (right - left) / geometry.resized[0], geometry, 0)
     rows = _nearest_axis(top, (bottom - top) / geometry.resized[1], geometry, 1)
-    return upright[np.minimum(rows, height - 1)[:, None], np.minimum(columns, width - 1)[None, :]]
+    picked: Pixels = upright[np.minimum(rows, height - 1)[:, None], np.minimum(columns, width - 1)[None, :]]
+    return picked
 
 
 def _nearest_axis(edge: float, step: float, geometry: Geometry, i: int) -> NDArray[np.intp]:

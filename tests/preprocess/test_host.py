@@ -109,6 +109,7 @@ def test_exact_in_every_interpolation(interpolation: Interpolation, size: tuple[
         PreprocessPlan(Resize.NONE, crop=(77, 78)),
         PreprocessPlan(Resize.NONE, crop=(200, 111)),  # padded on one axis
         PreprocessPlan(Resize.SHORTEST_EDGE, (32, 32), (40, 100)),  # padded on both
+        PreprocessPlan(Resize.EXACT, (39, 72), (40, 72)),  # padded by one row, at the far end
         PreprocessPlan(Resize.SHORTEST_EDGE, (200, 200), (199, 199), Interpolation.LANCZOS),  # enlarged
     ],
     ids=lambda plan: plan.describe(),

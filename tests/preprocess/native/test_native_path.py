@@ -75,8 +75,10 @@ def test_nearest_goes_elsewhere() -> None:
     assert (made, elsewhere.asked) == (ELSEWHERE, 1)
 
 
-def test_padded_output_goes_elsewhere() -> None:
-    plan = PreprocessPlan(size=(30, 30), crop=(56, 56))
+@pytest.mark.parametrize("edge", [30, 55])
+def test_padded_output_goes_elsewhere(edge: int) -> None:
+    """Also where the one missing row and column lie at the far end."""
+    plan = PreprocessPlan(size=(edge, edge), crop=(56, 56))
     data, elsewhere = encode(picture(60, 60)), Elsewhere()
     native(plan, elsewhere)(
         data, read_header(data), geometry(plan, 60, 60), np.empty(plan.output_shape, np.uint8)
