@@ -21,12 +21,14 @@ from beyond_serve.bench.experiments.frame import (
 from beyond_serve.bench.experiments.terminal import show_comparison
 from beyond_serve.bench.runs.compare import DEFAULT_FIELDS, compare
 from beyond_serve.bench.runs.folder import RunFolder
+from beyond_serve.bench.termination import terminated_as_interrupted
 from beyond_serve.errors import BeyondError
 
 _REPORT = "draw a run's plots and report again from its folder"
 _COMPARE = "did it get faster: two runs of one experiment, with confidence intervals"
 _EXITS = """exit codes:
-  0  complete; 1  an asked figure was not met, or slower; 2  could not run; 130  interrupted"""
+  0  complete; 1  an asked figure was not met, or slower; 2  could not run;
+  130  interrupted, by Ctrl-C or SIGTERM"""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -34,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = _parser().parse_args(arguments)
     console = Console()
     try:
-        code = _run(given, console)
+        with terminated_as_interrupted():
+            code = _run(given, console)
     except BeyondError as error:
         said = f"beyond-bench: {error.message}{'; ' + error.hint if error.hint else ''}"
         console.print(said, markup=False, highlight=False, soft_wrap=True)
