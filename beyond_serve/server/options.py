@@ -5,7 +5,8 @@ Names are the same in both (design.md: "same names in the TOML file").
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Scope = Literal["model", "server"]
@@ -17,6 +18,7 @@ class Option:
 
     kind: type of the value; bool options are flags without a value.
     choices, minimum: what is accepted.
+    refused: choices that are known and yet cannot be had, with the reason.
     scope: "model" options may also stand in a `[models.NAME]` table; as flags they hold for all models.
     """
 
@@ -28,6 +30,7 @@ class Option:
     choices: tuple[str, ...] = ()
     minimum: float | None = None
     metavar: str | None = None
+    refused: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def field(self) -> str:
@@ -153,7 +156,15 @@ OPTIONS: tuple[Option, ...] = (
         "model",
         minimum=0.001,
     ),
-    Option("decode", str, "auto", "where images are decoded", "model", choices=("auto", "cpu", "gpu")),
+    Option(
+        "decode",
+        str,
+        "auto",
+        "where images are decoded; auto is cpu: gpu is not built in this version, and refused",
+        "model",
+        choices=("auto", "cpu", "gpu"),
+        refused={"gpu": "GPU decoding is not built in this version"},
+    ),
     Option(
         "decode-threads", int, 0, "threads that decode and resize, for all models; 0: one per core", minimum=0
     ),

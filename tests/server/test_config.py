@@ -166,3 +166,14 @@ def test_an_unknown_flag_ends_with_usage(capsys: pytest.CaptureFixture[str]) -> 
         config("--model", "demo", "--max-btach", "3")
     assert ended.value.code == 2
     assert "--max-btach" in capsys.readouterr().err
+
+
+def test_decoding_on_a_gpu_is_refused_and_not_ignored(tmp_path: Path) -> None:
+    for arguments in (
+        ("--model", "demo", "--decode", "gpu"),
+        ("--config", write(tmp_path, '[models.vit]\npath = "vit.onnx"\ndecode = "gpu"')),
+    ):
+        with pytest.raises(ConfigError, match="GPU decoding is not built in this version") as refused:
+            config(*arguments)
+        assert refused.value.hint == "use cpu or auto"
+    assert config("--model", "demo", "--decode", "cpu").models[0].decode == "cpu"
