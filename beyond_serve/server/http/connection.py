@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 from beyond_serve.errors import BeyondError
 from beyond_serve.server.error_table import error_body, http_headers, http_status, oip_error_body
 from beyond_serve.server.http.admission import Admission
-from beyond_serve.server.http.deadlines import is_over, late
+from beyond_serve.server.http.deadlines import Unsent, is_over, late
 from beyond_serve.server.http.exchange import Exchange
 from beyond_serve.server.http.reader import STOPPED, RequestReader, Stage
 from beyond_serve.server.http.refusal import Refusal, is_oip_path
@@ -50,12 +50,12 @@ class Connection(asyncio.Protocol):
         "_lost",
         "_reader",
         "_reading_paused",
+        "_resting",
         "_server",
         "_since_ns",
         "_tls",
         "_transport",
-        "_unsent_bytes",
-        "_unsent_since_ns",
+        "_unsent",
         "_write_paused",
     )
 
@@ -74,8 +74,8 @@ class Connection(asyncio.Protocol):
         self._write_paused = False
         self._tls = False
         self._since_ns = 0  # when it was opened or last answered
-        self._unsent_bytes = 0  # at the last sweep
-        self._unsent_since_ns = 0  # when the client was last seen to take some of them
+        self._resting = False
+        self._unsent = Unsent()
 
     # The transport's calls.
 
@@ -159,6 +159,8 @@ class Connection(asyncio.Protocol):
             self._transport.write(reply)
         self._since_ns = now_ns = monotonic_ns()
         self._exchange = None
+        if status >= 400 and self._advancing and not self._resting:
+            self._rest()
         if not keep:
             self._end(linger=exchange.refusal is not None)
         elif not self._advancing:
@@ -171,10 +173,10 @@ class Connection(asyncio.Protocol):
         """End what has taken too long. Called about once a second."""
         limits = self._server.limits
         unsent = self._transport.get_write_buffer_size()
+        if self._unsent.is_stuck(unsent, now_ns, limits.write_timeout_s):
+            self._transport.abort()
         if unsent:
-            self._sweep_unsent(unsent, now_ns)
             return
-        self._unsent_bytes = 0
         stage = self._reader.stage
         if self._lingering:
             if is_over(self._since_ns, now_ns, limits.linger_s):
@@ -229,7 +231,7 @@ class Connection(asyncio.Protocol):
         if self._exchange is None and not self._ended:
             if reader.wants_continue:
                 self._continue()
-            if self._reading_paused and not self._write_paused:
+            if self._reading_paused and not (self._write_paused or self._resting):
                 self._reading_paused = False
                 self._transport.resume_reading()
 
@@ -268,17 +270,26 @@ class Connection(asyncio.Protocol):
             self._reader.wants_continue = False
             self._transport.write(CONTINUE)
 
+    def _rest(self) -> None:
+        """Read on only after one turn of the loop.
+
+        libuv stays in one poll as long as more sockets are readable than it asks for at a time. A thousand
+        clients that are refused at once and come back at once would keep it there, and what frees the
+        queue, which runs between polls, would never run.
+        """
+        self._resting = True
+        self._pause_reading()
+        self._server.loop.call_soon(self._rested)
+
+    def _rested(self) -> None:
+        self._resting = False
+        if not (self._lost or self._advancing or self._write_paused):
+            self._advance()
+
     def _pause_reading(self) -> None:
         if not (self._reading_paused or self._ended or self._eof):
             self._reading_paused = True
             self._transport.pause_reading()
-
-    def _sweep_unsent(self, unsent: int, now_ns: int) -> None:
-        if self._unsent_bytes == 0 or unsent < self._unsent_bytes:
-            self._unsent_since_ns = now_ns
-        elif is_over(self._unsent_since_ns, now_ns, self._server.limits.write_timeout_s):
-            self._transport.abort()
-        self._unsent_bytes = unsent
 
     def _probe_peer(self) -> None:
         """Find out whether the client left or only finished sending: until written to, both look the same.

@@ -13,6 +13,25 @@ def is_over(since_ns: int, now_ns: int, allowed_s: float) -> bool:
     return now_ns - since_ns > allowed_s * _NS
 
 
+class Unsent:
+    """Whether a client takes what it was answered. State: what was left at the last look, and since when
+    it has not shrunk."""
+
+    __slots__ = ("_bytes", "_since_ns")
+
+    def __init__(self) -> None:
+        self._bytes = 0
+        self._since_ns = 0
+
+    def is_stuck(self, unsent: int, now_ns: int, allowed_s: float) -> bool:
+        """Look again; `unsent` bytes are left."""
+        shrunk = self._bytes == 0 or unsent < self._bytes
+        self._bytes = unsent
+        if shrunk:
+            self._since_ns = now_ns
+        return unsent > 0 and not shrunk and is_over(self._since_ns, now_ns, allowed_s)
+
+
 def late(stage: Stage, since_ns: int, now_ns: int, body_bytes: int, limits: HttpLimits) -> Refusal | None:
     """The refusal due to a client that takes too long to send its request, if it does.
 
