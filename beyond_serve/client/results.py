@@ -31,9 +31,11 @@ class TraceReport:
     Attributes:
         total_us: first byte received to reply encoded; the sum of `stages_us` plus `residual_us`.
         stages_us: each stage's time in the order it ran; a stage that was skipped is 0.
-        release: why the batch left: "full", "delay", "idle" or "deadline".
+        release: why the batch left: "full", "delay", "idle" or "deadline"; "retry" if the request ran again,
+            alone, after its first batch failed or its instance was lost.
         instance: which instance ran the batch.
         simulated: the model is an emulated accelerator and its times are made up.
+        rung: which plan of the server's `--ladder` served it, such as "fast"; empty without a ladder.
 
     In a call of several images over gRPC the trace is the one of its slowest.
     """
@@ -45,11 +47,14 @@ class TraceReport:
     release: str
     instance: str
     simulated: bool
+    rung: str = ""
 
     def __str__(self) -> str:
         spent = ", ".join(f"{name} {us:.0f}" for name, us in self.stages_us.items() if us)
         text = f"{self.total_us:.0f} us ({spent or 'no stage ran'})"
         text += f" in a batch of {self.batch_size} ({self.release}) on {self.instance}"
+        if self.rung:
+            text += f", rung {self.rung}"
         return f"{text}, simulated" if self.simulated else text
 
 
@@ -67,6 +72,7 @@ def read_trace(document: Mapping[str, Any]) -> TraceReport:
         release=document["batch"]["release"],
         instance=document["instance"],
         simulated=document["simulated"],
+        rung=document.get("rung", ""),
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
+
+from beyond_serve.batching import Release
 
 Json = dict[str, Any]
 
@@ -180,14 +182,16 @@ def _prediction_schema() -> Json:
 
 def _trace_schema() -> Json:
     number, text = {"type": "number"}, {"type": "string"}
+    release = {**text, "enum": list(get_args(Release))}
     return {
         "type": "object",
         "properties": {
             "total_us": number,
             "stages_us": {"type": "object", "additionalProperties": number},
             "residual_us": number,
-            "batch": {"type": "object", "properties": {"size": {"type": "integer"}, "release": text}},
+            "batch": {"type": "object", "properties": {"size": {"type": "integer"}, "release": release}},
             "instance": text,
             "simulated": {"type": "boolean"},
+            "rung": {**text, "description": "which plan of the ladder served it; absent without a ladder"},
         },
     }
