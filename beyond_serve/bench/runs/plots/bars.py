@@ -112,4 +112,4 @@ def _dress(
             loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=min(len(series), 5), labelcolor=MUTED
         )
     if any(any(line.void) for line in series):
-        axes.set_xlabel("hollow: void, the generator was the bottleneck")
+        axes.set_xlabel("hollow: void (the table says why)")

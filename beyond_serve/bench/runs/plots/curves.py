@@ -26,7 +26,7 @@ class Series:
     """One line.
 
     Attributes:
-        void: per point, whether the load generator was the bottleneck: drawn hollow. Empty for none.
+        void: per point, whether the measurement is void: drawn hollow. Empty for none.
         low, high: per point, the borders of a band (a confidence interval). Empty for none.
         published: a paper's line, drawn dashed and grey.
         key: series of the same key have the same colour in every panel; the label if empty.
@@ -128,7 +128,7 @@ def _dress(axes: Axes, panel: Panel, x_label: str, log_x: bool) -> None:
         plain_numbers(axes.yaxis)
         axes.set_ylim(bottom=min(0.0, *finite), top=max(finite) * 1.08 or 1.0)
     void = any(any(line.void) for line in panel.series)
-    axes.set_xlabel(x_label + ("\nhollow: void, the generator was the bottleneck" if void else ""))
+    axes.set_xlabel(x_label + ("\nhollow: void (the table says why)" if void else ""))
     axes.set_ylabel(panel.y_label)
     if panel.heading:
         axes.set_title(panel.heading)

@@ -34,7 +34,7 @@ class StageBar:
 
     Attributes:
         stages: milliseconds per stage, as in a load summary's `stages_ms["mean"]`; NaN and None count as 0.
-        void: the load generator was the bottleneck: drawn hollow.
+        void: the measurement is void: drawn hollow.
     """
 
     label: str
