@@ -31,8 +31,7 @@ class PixelLimits:
             raise ConfigError("pixel limits must be at least 1")
 
     def check(self, header: ImageHeader, plan: PreprocessPlan, region: Region | None = None) -> None:
-        """Raises PayloadTooLargeError if the image, or what the plan would resize it (or the region) to, is too
-        large."""
+        """Raises PayloadTooLargeError if the image, or all of it (or the region) resized, is too large."""
         width, height = header.width, header.height
         if width * height > self.max_pixels:
             raise PayloadTooLargeError(

@@ -43,7 +43,7 @@ class NativePool:
         params: NativeParams,
         slot: NDArray[np.uint8] | memoryview,
     ) -> bool:
-        """Queue one image; False when the pool is full or closed. `slot` as `out` of `native.decode`; leave it
+        """Queue one image; False when the pool is full or closed. `slot` is as `out` of `decode`; leave it
         alone until the completion.
 
         Raises:
