@@ -1,7 +1,8 @@
 """ModelStreamInfer: a stream of independent requests, each answered as soon as it has finished.
 
 Source: triton-inference-server, ModelStreamInfer; an error concerns its own request and leaves the
-stream open. Every answer is its request's only one and says so (`triton_final_response`).
+stream open. Every answer is its request's only one and says so (`triton_final_response`). An error's code
+is the parameter `error_code` of the answer that names its request.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from typing import Any, Final, NamedTuple
 
 from grpc.aio import EOF
 
-from beyond_serve.errors import BeyondError, InvalidRequestError, ShuttingDownError
-from beyond_serve.server.error_table import grpc_details
+from beyond_serve.errors import BeyondError, InvalidRequestError, QueueFullError, ShuttingDownError
+from beyond_serve.server.error_table import error_code, grpc_details
 from beyond_serve.server.grpc.caller import grpc_caller
 from beyond_serve.server.grpc.codec import decode_message, encode_response
 from beyond_serve.server.grpc.router import Rpc
@@ -25,6 +26,10 @@ from beyond_serve.wire.oip import InferResponse
 MAX_IN_FLIGHT: Final = 128
 """Requests of one stream that were read and whose answer is not written; beyond it the stream is not
 read. An invented number: some batches of the largest usual size."""
+
+# A stream has trailing metadata only at its end, so each answer carries what theirs say of unary calls.
+ERROR_CODE: Final = "error_code"
+RETRY_AFTER: Final = "retry_after"
 
 
 class StreamInfer(Rpc):
@@ -167,9 +172,14 @@ def _success(response: InferResponse) -> bytes:
 
 
 def _failure(request_id: str, error: BaseException) -> bytes:
-    """The id stands in an otherwise empty answer, so that the client knows which request failed."""
+    """The answer beside the message says which request failed, and with which of the errors' codes."""
     if not isinstance(error, BeyondError):
         log.error("a request of a gRPC stream failed", exc_info=error)
     message = ModelStreamInferResponse(error_message=grpc_details(error))
     message.infer_response.id = request_id
+    parameters = message.infer_response.parameters
+    parameters[ERROR_CODE].string_param = error_code(error)
+    if isinstance(error, QueueFullError):
+        parameters[RETRY_AFTER].int64_param = error.retry_after_s
+    parameters["triton_final_response"].bool_param = True
     return bytes(message.SerializeToString())

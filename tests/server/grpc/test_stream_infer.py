@@ -7,11 +7,15 @@ import asyncio
 import grpc
 import pytest
 
-from beyond_serve.errors import EngineError
+from beyond_serve.errors import EngineError, PayloadTooLargeError, QueueFullError
 from beyond_serve.server.grpc.stream_infer import StreamInfer
 from beyond_serve.server.grpc.unary_infer import InferRoute
 from beyond_serve.server.oip.shared_memory import RegionTable
 from tests.server.grpc.test_unary_infer import image_request
+
+
+def parameters_of(answer):
+    return answer.infer_response.parameters
 
 
 async def test_every_request_is_answered_and_the_stream_ends(client, model):
@@ -37,10 +41,13 @@ async def test_an_error_is_its_requests_own(client, model):
     await stream.write(mixed)
     await stream.write(image_request(b"x", id="right"))
     await stream.done_writing()
-    answers = {answer.infer_response.id: answer.error_message async for answer in stream}
-    assert "nope" in answers["wrong"]
-    assert "raw_input_contents" in answers["mixed"]
-    assert answers["right"] == ""
+    answers = {answer.infer_response.id: answer async for answer in stream}
+    assert "nope" in answers["wrong"].error_message
+    assert "raw_input_contents" in answers["mixed"].error_message
+    assert answers["right"].error_message == ""
+    assert parameters_of(answers["wrong"])["error_code"].string_param == "invalid_request"
+    assert parameters_of(answers["mixed"])["error_code"].string_param == "invalid_request"
+    assert "error_code" not in parameters_of(answers["right"])
 
 
 async def test_a_failure_of_the_model_names_its_request(client, model):
@@ -50,6 +57,28 @@ async def test_a_failure_of_the_model_names_its_request(client, model):
     answer = await stream.read()
     assert (answer.infer_response.id, answer.error_message) == ("9", "it broke; mend it")
     stream.cancel()
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "retry_after"),
+    [
+        (QueueFullError("full", retry_after_s=3), "queue_full", 3),
+        (PayloadTooLargeError("too large"), "payload_too_large", 0),
+        (RuntimeError("a secret"), "internal", 0),
+    ],
+)
+async def test_an_errors_code_is_told_apart_without_its_words(client, model, error, code, retry_after):
+    model.error = error
+    stream = client.stream()
+    await stream.write(image_request(b"x", id="9"))
+    answer = await stream.read()
+    stream.cancel()
+    said = parameters_of(answer)
+    assert answer.infer_response.id == "9"
+    assert isinstance(answer.error_message, str)
+    assert "secret" not in answer.error_message
+    assert (said["error_code"].string_param, said["triton_final_response"].bool_param) == (code, True)
+    assert ("retry_after" in said, said["retry_after"].int64_param) == (retry_after > 0, retry_after)
 
 
 async def test_answers_come_in_the_order_in_which_they_finish(client, model):
