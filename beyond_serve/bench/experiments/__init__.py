@@ -6,6 +6,7 @@ To add one: a module here that defines `EXPERIMENT`, and a line in `EXPERIMENTS`
 from __future__ import annotations
 
 from beyond_serve.bench.experiments import (
+    compare,
     energy,
     ladder,
     load,
@@ -30,4 +31,5 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     simulate.EXPERIMENT,
     multigpu.EXPERIMENT,
     energy.EXPERIMENT,
+    compare.EXPERIMENT,
 )
