@@ -25,6 +25,7 @@ from beyond_serve.bench.experiments.search.run import (
     Found,
     asked_goal,
     asked_plan,
+    confirmed,
     confirmed_or_defaults,
     find,
 )
@@ -310,6 +311,16 @@ def test_the_whole_search_against_servers(tmp_path: Path) -> None:
         "What the search cost",
     }
     assert [figure.name for figure in EXPERIMENT.plots(drawn)] == ["search-progress", "search-settings"]
+
+
+def test_a_server_that_did_not_start_once_does_not_count_as_slow(tmp_path: Path) -> None:
+    servers = FakeServers(rate_by_batch, broken=lambda flags: "32" in flags and len(servers.started) == 1)
+    with workshop(tmp_path, servers) as shop:
+        better = Found(shop.space.named((1, 1, "fixed", 8, 0, 16)), 90.0)
+        shop.measure((1, 1, "fixed", 8, 0, 16), 1.0, {})
+        kept = confirmed_or_defaults(shop, better, 1.0, 2)
+    assert kept.gain == pytest.approx(1.5)
+    assert len(confirmed(shop.run.points, "defaults")) == 1
 
 
 def test_only_the_load_changes_without_a_new_server(tmp_path: Path) -> None:

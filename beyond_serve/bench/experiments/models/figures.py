@@ -201,7 +201,8 @@ def range_above(run: RunFolder) -> str | None:
         for model in models_of(run)
         if model.share is not None and (model.gmacs or 0.0) > LARGE_G
     ]
-    return f"{min(others):.0f} to {max(others):.0f} %" if others else None
+    ends = dict.fromkeys(f"{end:.0f}" for end in (min(others), max(others))) if others else {}
+    return f"{' to '.join(ends)} %" if ends else None
 
 
 def resnet50(run: RunFolder) -> str | None:

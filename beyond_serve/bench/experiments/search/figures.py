@@ -61,7 +61,7 @@ def _confirmation(run: RunFolder) -> Table:
     settings = {p["labels"]["which"]: p["settings"] for p in of_phase(run, "confirm")}
     base = confirmed(run.points, "defaults")
     for which, named in settings.items():
-        scores = confirmed(run.points, which)
+        scores = confirmed(run.points, which) or [0.0]
         median = statistics.median(scores)
         times = median / statistics.median(base) if base and statistics.median(base) else None
         rows.append((which, described(named), min(scores), median, max(scores), times))

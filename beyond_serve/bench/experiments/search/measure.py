@@ -144,7 +144,7 @@ class Workshop:
         except ConfigError as error:
             if self._rate == 0:
                 raise
-            self.reporter.note(f"{described(named)} cannot be served: {error.message}")
+            self.reporter.note(f"{described(named)} cannot be served: {error.message.splitlines()[-1]}")
             self.run.add_point({"labels": shown, "score": 0.0, "spent_s": self.spent_s, **kept})
             return self.run.points[-1]
         measured = self._offer(server, int(named[CONCURRENCY]), seconds, what)

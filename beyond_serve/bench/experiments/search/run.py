@@ -229,8 +229,10 @@ def confirmed_or_defaults(workshop: Workshop, found: Found, seconds: float, time
     for turn in range(times):
         for which, config in choices.items():
             labels = {"phase": "confirm", "round": turn + 1, "which": which}
-            scores[which].append(float(workshop.measure(config, seconds, labels)["score"]))
-    medians = {which: statistics.median(values) for which, values in scores.items()}
+            point = workshop.measure(config, seconds, labels)
+            # What did not start now has been measured before: that says nothing of the settings.
+            scores[which] += [float(point["score"])] if "load" in point else []
+    medians = {which: statistics.median(values) if values else 0.0 for which, values in scores.items()}
     if medians["found"] <= medians["defaults"]:
         note("the server's defaults were as good or better in turns with what was found: they are kept")
         return Found(space.named(choices["defaults"]), medians["defaults"])
@@ -253,5 +255,7 @@ def confirmed(points: Sequence[Mapping[str, Any]], which: str) -> list[float]:
     return [
         float(point["score"])
         for point in points
-        if point["labels"].get("phase") == "confirm" and point["labels"].get("which") == which
+        if point["labels"].get("phase") == "confirm"
+        and point["labels"].get("which") == which
+        and "load" in point
     ]
