@@ -8,6 +8,7 @@ from __future__ import annotations
 from beyond_serve.bench.experiments import (
     compare,
     energy,
+    frameworks,
     ladder,
     load,
     models,
@@ -31,5 +32,6 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     simulate.EXPERIMENT,
     multigpu.EXPERIMENT,
     energy.EXPERIMENT,
+    frameworks.EXPERIMENT,
     compare.EXPERIMENT,
 )

@@ -47,7 +47,7 @@ OFF, FAST = "ours, optimisations off", "ours, fast"
 _BATCH = 16
 Threaded = tuple[str, int, Sequence[Work]]
 """A pipeline, the number of threads, and what each thread does."""
-_LENGTH, _QUICK_LENGTH = Length(7, 0.6), Length(3, 0.3)
+_LENGTH, _QUICK_LENGTH = Length(15, 0.4), Length(7, 0.12)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
