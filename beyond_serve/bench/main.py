@@ -18,7 +18,7 @@ from beyond_serve.bench.experiments.frame import (
     report,
     run_experiment,
 )
-from beyond_serve.bench.experiments.terminal import show_comparison
+from beyond_serve.bench.experiments.terminal import open_console, show_comparison
 from beyond_serve.bench.runs.compare import DEFAULT_FIELDS, compare
 from beyond_serve.bench.runs.folder import RunFolder
 from beyond_serve.bench.termination import terminated_as_interrupted
@@ -34,7 +34,7 @@ _EXITS = """exit codes:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point. Exits with one of the codes of `beyond-bench --help`."""
     given = _parser().parse_args(arguments)
-    console = Console()
+    console = open_console()
     try:
         with terminated_as_interrupted():
             code = _run(given, console)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
@@ -12,10 +14,22 @@ from beyond_serve.bench.report import Verdict
 from beyond_serve.bench.runs.compare import Comparison
 from beyond_serve.bench.runs.tables import Table, cell, is_number
 
+LEAST_FILE_WIDTH: Final = 120
+"""Columns of what is written into a file or a pipe, for which rich would take a terminal's 80."""
+
+
+def open_console() -> Console:
+    """Standard output, as wide as the terminal, or wide enough for tables where it is none."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, LEAST_FILE_WIDTH)
+    return console
+
 
 def show_tables(console: Console, tables: Sequence[Table]) -> None:
+    """Nothing is cut off: words that are too long for a terminal are folded, a file's lines grow longer."""
     for table in tables:
-        console.print(_drawn(table))
+        console.print(_drawn(table, whole_words=not console.is_terminal), crop=console.is_terminal)
         for note in table.notes:
             console.print(f"  {note}", style="dim", markup=False, highlight=False)
 
@@ -27,12 +41,18 @@ def show_verdicts(console: Console, verdicts: Sequence[Verdict]) -> None:
         console.print(f"  {mark}  {said}", highlight=False)
 
 
-def _drawn(table: Table) -> RichTable:
+def _drawn(table: Table, whole_words: bool) -> RichTable:
     rows = [[cell(value) for value in row] for row in table.rows]
     drawn = RichTable(title=escape(table.title), title_justify="left")
     for index, column in enumerate(table.columns):
         numeric = index > 0 and all(is_number(row[index]) for row in rows)
-        drawn.add_column(escape(column), justify="right" if numeric else "left")
+        words = " ".join([column, *(row[index] for row in rows)]).split() if whole_words else []
+        drawn.add_column(
+            escape(column),
+            justify="right" if numeric else "left",
+            overflow="fold",
+            min_width=max(map(cell_len, words), default=None),
+        )
     for row in rows:
         drawn.add_row(*map(escape, row))
     return drawn
