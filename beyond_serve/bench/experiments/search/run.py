@@ -179,8 +179,8 @@ def told(rounds: Iterable[Round], workshop: Workshop) -> Iterable[Round]:
     for one in rounds:
         say = workshop.reporter.say
         say(
-            f"round {one.number + 1}: {len(one.trials)} measurements of {number(one.budget)} s; "
-            f"{len(one.kept)} of {len(one.ranked)} kept"
+            f"round {one.number + 1}: {number(one.budget)} s each, {len(one.trials)} measured, "
+            f"{len(one.kept)} kept"
         )
         for config, estimate in one.ranked[:_SHOWN]:
             say(f"  {number(estimate):>8}  {described(workshop.space.named(config))}")
