@@ -165,7 +165,7 @@ def _checked(option: Option, value: Any, file: str | None) -> Any:
         raise ConfigError(f"{where} must be {option.kind.__name__}, not {value!r}", "mend the value")
     if option.choices and value not in option.choices:
         raise ConfigError(f"{where} cannot be {value!r}", f"choose one of {', '.join(option.choices)}")
-    if option.refused and value in option.refused:
+    if isinstance(value, str) and value in option.refused:
         others = " or ".join(choice for choice in reversed(option.choices) if choice not in option.refused)
         raise ConfigError(f"{where} is {value!r}: {option.refused[value]}", f"use {others}")
     # Asked this way round, for a NaN is not at least anything.
