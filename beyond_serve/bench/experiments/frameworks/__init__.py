@@ -84,7 +84,7 @@ EXPERIMENT = Experiment(
         PublishedFigure("PyTorch, images/s", "424 at 256", _TABLE, best_of(TORCH), _T4),
         PublishedFigure("TensorRT, images/s", "4,513 at 64", _TABLE, hardware=_T4),
         PublishedFigure(
-            "fastest over slowest", "18.6x (TensorRT INT8 over Keras)", _TABLE, fastest_over_slowest, _T4
+            "fastest over slowest", "18.6x, TensorRT over Keras", _TABLE, fastest_over_slowest, _T4
         ),
         PublishedFigure(
             "preprocessing over network, time",

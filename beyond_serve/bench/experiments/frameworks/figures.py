@@ -79,7 +79,7 @@ def _network_table(run: RunFolder) -> Sequence[Table]:
         rows.append((name, *rates, f"{number(best(points)[1])} at {best(points)[0]}"))
     first = next(iter(next(iter(found.values())).values()))
     notes = [
-        f"{first['model']}, float32 tensors in memory, all cores; medians of {first['rounds']} rounds in turns",
+        f"{first['model']}, float32 tensors in memory, all cores; medians of {first['rounds']} rounds",
         *disturbed([point for points in found.values() for point in points.values()]),
     ]
     columns = ("images/s", *(f"batch {batch}" for batch in batches), "best")

@@ -86,7 +86,7 @@ def probe_rows(model: LocalModel) -> NDArray[np.float32]:
     """Seeded images as the model's own tensor: they are no noise, on which any two precisions differ."""
     norm = model.plan.normalization
     pixels = probe_images(model.plan.output_shape).astype(np.float32) * np.float32(norm.scale)
-    rows = (pixels - np.float32(norm.mean)) / np.float32(norm.std)
+    rows = (pixels - np.asarray(norm.mean, np.float32)) / np.asarray(norm.std, np.float32)
     return np.ascontiguousarray(rows.transpose(0, 3, 1, 2), np.float32)
 
 

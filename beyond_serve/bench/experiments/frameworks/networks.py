@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,12 @@ from numpy.typing import NDArray
 
 from beyond_serve.bench.experiments.local_model import LocalModel, infer
 from beyond_serve.engines.cores import available_cores
-from beyond_serve.engines.engine_info import EngineInfo
 from beyond_serve.engines.precision import disagreement
+from beyond_serve.engines.protocol import EngineInfo
 from beyond_serve.errors import BeyondError, ConfigError, ModelLoadError
 
 Floats = NDArray[np.float32]
-Outputs = dict[str, NDArray[np.generic]]
+Outputs = Mapping[str, NDArray[np.generic]]
 
 ONNX_RUNTIME = "ONNX Runtime fp32"
 ENGINES = (
@@ -59,11 +60,13 @@ def networks(
             told.append(f"{name}: {'; '.join(loaded.info.warnings)}")
             continue
         context = stack.enter_context(contextlib.closing(loaded.create_context()))
-        found.append(Network(name, lambda rows, of=context: dict(infer(of, rows)), loaded.info))
+        found.append(Network(name, functools.partial(infer, context), loaded.info))
     if not found:
         raise ModelLoadError(f"no engine runs '{model.name}'", "; ".join(told))
     if torch_file is not None:
-        found.append(torch_network(Path(torch_file), tuple(spec.name for spec in found[0].info.outputs)))
+        info = found[0].info
+        assert info is not None
+        found.append(torch_network(Path(torch_file), tuple(spec.name for spec in info.outputs)))
     else:
         told.append(f"{TORCH}: no file of this model was given (--torch FILE, .pt2 or TorchScript)")
     return found, told
