@@ -33,6 +33,7 @@ class ModelPoint:
     gmacs: float | None
     weights: float | None
     made: bool
+    precision: str | None
     share: float | None
     dnn_us: float | None
     preprocess_us: float | None
@@ -67,6 +68,7 @@ def _model(name: str, size: str, points: dict[str, Point]) -> ModelPoint:
         gmacs=cost.get("gmacs"),
         weights=cost.get("weights"),
         made=bool(cost.get("made")),
+        precision=next((p["precision"] for p in points.values() if p.get("precision")), None),
         share=parts.get("dnn_share"),
         dnn_us=parts.get("dnn"),
         preprocess_us=parts.get("preprocess"),
@@ -86,6 +88,7 @@ def tables(run: RunFolder) -> Sequence[Table]:
         (
             model.label,
             model.size,
+            model.precision,
             model.gmacs,
             None if model.gmacs is None else 2 * model.gmacs,
             None if model.weights is None else model.weights / 1e6,
@@ -102,7 +105,17 @@ def tables(run: RunFolder) -> Sequence[Table]:
         for model in models
     ]
     columns = (
-        *("model", "image", "GMACs", "GFLOPs", "weights, M", "preprocess ms", "DNN ms", "other ms"),
+        *(
+            "model",
+            "image",
+            "precision",
+            "GMACs",
+            "GFLOPs",
+            "weights, M",
+            "preprocess ms",
+            "DNN ms",
+            "other ms",
+        ),
         *("DNN's share", "images/s", "in flight", "void"),
     )
     notes = ["times: medians of one request at a time, in the server; images/s in a closed loop"]

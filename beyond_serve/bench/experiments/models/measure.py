@@ -7,17 +7,20 @@ import importlib.util
 import subprocess
 import sys
 import tempfile
+import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
+import orjson
 
 from beyond_serve.batching import STAGES
 from beyond_serve.bench.experiments.models.source import named_or_made
 from beyond_serve.bench.experiments.pace import Pace
 from beyond_serve.bench.experiments.reporter import Reporter
-from beyond_serve.bench.experiments.serving import ModelSource, Offer, own_cores, room_for, serving
+from beyond_serve.bench.experiments.serving import ModelSource, Offer, Served, own_cores, room_for, serving
 from beyond_serve.bench.experiments.serving_arguments import SIZES, asked_flags, asked_images
 from beyond_serve.bench.load.arrivals import ClosedLoop
 from beyond_serve.bench.load.images import MixImage
@@ -154,8 +157,9 @@ def _measure(
 ) -> None:
     """One model, served alone: each image one at a time, then many."""
     largest = max(len(image.data) for image in images)
-    fields = {"cost": _described(found), "simulated": found.model.simulated}
+    fields: dict[str, object] = {"cost": _described(found), "simulated": found.model.simulated}
     with serving(found.model, own_cores(), (*room_for(given.concurrency, largest), *flags)) as server:
+        fields["precision"] = _precision(server)
         for image in images:
             labels = {"model": found.model.name, "size": image.name, "preprocess": "cpu"}
             what = f"{found.model.name}, {image.name}"
@@ -172,6 +176,15 @@ def _measure(
             run.add_point(busy.point({**labels, "load": "many"}, in_flight=in_flight, **fields))
             run.add_requests(f"{found.model.name}-{image.name}-many", busy.result)
             busy.go_on()
+
+
+def _precision(server: Served) -> str | None:
+    """The one that the server chose: bfloat16 is given up where the model's answers would change."""
+    url = f"{server.process.url}/v2/models/{quote(server.model.name, safe='')}/config"
+    with urllib.request.urlopen(url, timeout=10) as reply:  # noqa: S310 - a loopback URL of our own
+        parameters = orjson.loads(reply.read()).get("parameters", {})
+    found = parameters.get("precision", {}).get("string_value")
+    return None if found is None else str(found)
 
 
 def _one_at_a_time(given: argparse.Namespace, image: MixImage) -> Offer:
