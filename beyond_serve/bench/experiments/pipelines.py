@@ -97,7 +97,7 @@ def missing() -> list[str]:
     told = []
     if why := import_error(_TORCHVISION):
         told.append(f"torchvision: {why}; {TORCH_STYLE} is Pillow and NumPy, step by step as it works")
-    if why := import_error(_DALI):
+    if why := dali_error():
         told.append(f"DALI on the CPU: {why}; {DALI_INSTALL}")
     return told
 
@@ -239,8 +239,26 @@ def import_error(module: str) -> str | None:
     return None
 
 
+@functools.cache
+def dali_error() -> str | None:
+    """Why DALI cannot be used, None if it can: installed, it may still lack the library that decodes."""
+    if why := import_error(_DALI):
+        return why
+    dali: Any = importlib.import_module(_DALI)
+    fn: Any = importlib.import_module(f"{_DALI}.fn")
+    pipeline = dali.Pipeline(batch_size=1, num_threads=1, device_id=None)
+    try:
+        with pipeline:
+            pipeline.set_outputs(fn.decoders.image(fn.external_source(name="encoded"), device="cpu"))
+        pipeline.build()
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines()]
+        return next((line for line in lines if "dlopen" in line), lines[0])
+    return None
+
+
 def _dali() -> list[Pipeline]:
-    return [Pipeline("DALI CPU", "float32", _dali_fill)] if import_error(_DALI) is None else []
+    return [Pipeline("DALI CPU", "float32", _dali_fill)] if dali_error() is None else []
 
 
 def _dali_fill(task: Task) -> Fill:
