@@ -66,11 +66,6 @@ def test_without_torch_its_file_is_refused(tmp_path: Path) -> None:
         torch_network(tmp_path / "model.pt2", ("logits",))
 
 
-def test_a_model_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no model is at"):
-        local_model(str(tmp_path / "none.onnx"), tmp_path)
-
-
 def test_batches_are_sorted() -> None:
     assert asked_batches("64,1,8,8") == [1, 8, 64]
 
