@@ -12,7 +12,7 @@ import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import cv2
 import numpy as np
@@ -177,9 +177,8 @@ def _torch_style(*, draft: bool) -> Pipeline:
 
         def normalise(task: Task, image: Image.Image) -> Floats:
             norm = task.plan.normalization
-            tensor = functional.normalize(functional.to_tensor(image), norm.mean, norm.std)
-            made: Floats = tensor.numpy()
-            return made
+            made: Any = functional.normalize(functional.to_tensor(image), norm.mean, norm.std)
+            return cast("Floats", made.numpy())
 
     def make(task: Task) -> Fill:
         def one(row: NDArray[Any]) -> None:
@@ -199,8 +198,8 @@ def _opencv_plain(task: Task) -> Fill:
         resized: Any = cv2.resize(pixels, task.shape.resized, interpolation=cv2.INTER_AREA)
         left, top = task.shape.start
         height, width, _ = task.plan.output_shape
-        crop: Any = cv2.cvtColor(resized[top : top + height, left : left + width], cv2.COLOR_BGR2RGB)
-        normalise_into(crop, task, row)
+        crop = resized[top : top + height, left : left + width]
+        normalise_into(cv2.cvtColor(crop, cv2.COLOR_BGR2RGB), task, row)
 
     return each_row(one)
 
@@ -252,8 +251,7 @@ def dali_error() -> str | None:
             pipeline.set_outputs(fn.decoders.image(fn.external_source(name="encoded"), device="cpu"))
         pipeline.build()
     except RuntimeError as error:
-        lines = [line.strip() for line in str(error).splitlines()]
-        return next((line for line in lines if "dlopen" in line), lines[0])
+        return next((line for line in str(error).splitlines() if "dlopen" in line), str(error))
     return None
 
 
@@ -262,8 +260,7 @@ def _dali() -> list[Pipeline]:
 
 
 def _dali_fill(task: Task) -> Fill:
-    """A pipeline of one thread per worker, its batch copied into the network's. One and the same whatever
-    is compared, as the paper has it."""
+    """A pipeline of one thread per worker, its batch copied into the network's."""
     built: dict[int, Any] = {}
 
     def fill(rows: NDArray[Any]) -> None:
