@@ -13,6 +13,7 @@ from beyond_serve.batching.batch import Batch
 from beyond_serve.batching.clock import Clock, Timer
 from beyond_serve.batching.cost import BatchCost
 from beyond_serve.batching.device_share import DeviceShare, Member
+from beyond_serve.batching.forecast import Slack
 from beyond_serve.batching.instance import BatchObserver, Instance
 from beyond_serve.batching.lane import NEVER_NS, Lane
 from beyond_serve.batching.lanes import Lanes
@@ -58,6 +59,7 @@ class Batcher:
         self._timer: Timer | None = None
         self._turn: Member | None = None
         self._stopped: BeyondError | None = None
+        self._slack = Slack()
         self._tried_ns = clock.now_ns()
         # A pump is scheduled; a pump is running. Batches that end inside a pump leave the rest to it.
         self._pump_due = False
@@ -133,6 +135,7 @@ class Batcher:
         again: Sequence[Request] = ()
         if batch.error is None:
             self.cost.observe(len(batch), took_ns)
+            self._slack.met(len(batch))
         elif self._stopped is None:
             again = batch.retryable()
             for request in again:
@@ -167,6 +170,12 @@ class Batcher:
         if gap_ns > 0:
             size = min(size + int(wait_ns / gap_ns), self.max_batch)
         return wait_ns + cost.latency_ns(size)
+
+    def wait_margin_ns(self, ahead: int) -> int:
+        """What `wait_ns` may be short by without surprise: the batch that runs, those of the requests ahead
+        and its own may each be late; and what those that were let in and were late have taught."""
+        batches = 2 + ahead // (self.max_batch * max(self.instances, 1))
+        return batches * self.cost.margin_ns + int(self._slack.ns)
 
     def fail_waiting(self, error: BeyondError) -> None:
         """End every request that waits for a batch."""
@@ -244,6 +253,8 @@ class Batcher:
         else:
             again_ns = None
         # Last, since whoever hears of it may enqueue and cancel.
+        if dropped:
+            self._slack.missed(len(dropped))
         for request in dropped:
             request.give_up()
         return again_ns

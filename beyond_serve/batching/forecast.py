@@ -27,6 +27,40 @@ class Forecast(NamedTuple):
         return now_ns + max(self.decode_wait_ns + self.decode_ns + self.single_ns, self.queue_ns)
 
 
+STEP_NS = 20_000
+"""How much one late request adds: an invented number; a second of overload finds what a bound of 50 ms needs."""
+
+MISSES = 0.003
+"""Of the requests that are let in about so many are given up after all: an invented number. Fewer would cost
+more that could be met."""
+
+
+class Slack:
+    """How much before its deadline a request must be expected to end to be let in.
+
+    Forecasts are right on average, and under overload the queue is full of requests that were only just
+    let in. Each one that had to be given up later raises the slack by a step, each one that was run lowers
+    it by `MISSES` of a step, so that their shares balance there.
+
+    State: the slack. Owned by the event loop.
+
+    Attributes:
+        ns: between 0 and `most_ns`.
+    """
+
+    def __init__(self, most_ns: float = 20e6) -> None:
+        self.ns = 0.0
+        self.most_ns = most_ns
+
+    def missed(self, count: int) -> None:
+        """So many were given up after they had been let in."""
+        self.ns = min(self.most_ns, self.ns + STEP_NS * count)
+
+    def met(self, count: int) -> None:
+        """So many were run."""
+        self.ns = max(0.0, self.ns - MISSES * STEP_NS * count)
+
+
 def too_late(forecast: Forecast, now_ns: int, deadline_ns: int) -> DeadlineExceededError | None:
     """The refusal of a request that is expected to end after its deadline; None for one that is not."""
     late_ns = forecast.finish_ns(now_ns) - deadline_ns

@@ -103,7 +103,7 @@ class Entrance:
         forecast = Forecast(
             decode_wait_ns=line.wait_ns(ahead) if line is not None else 0,
             decode_ns=line.predict_ns(request) if line is not None else 0,
-            queue_ns=self._batcher.wait_ns(ahead) + cost.margin_ns,
+            queue_ns=self._batcher.wait_ns(ahead) + self._batcher.wait_margin_ns(ahead),
             single_ns=cost.latency_ns(1) + cost.margin_ns,
         )
         error = too_late(forecast, self._clock.now_ns(), request.deadline_ns)
