@@ -28,7 +28,7 @@ class Forecast(NamedTuple):
 
 
 STEP_NS = 20_000
-"""How much one late request adds: an invented number; a second of overload finds what a bound of 50 ms needs."""
+"""How much one late request adds: an invented number; a second of overload finds what 50 ms need."""
 
 MISSES = 0.003
 """Of the requests that are let in about so many are given up after all: an invented number. Fewer would cost
