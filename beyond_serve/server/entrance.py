@@ -68,10 +68,14 @@ class Entrance:
         """
         admission = self._admission
         count, level = len(requests), requests[0].level
+        size = 0
         for request in requests:
             request.held_bytes = sizes(request.payload)
-        size = requests[0].held_bytes if count == 1 else sum(request.held_bytes for request in requests)
-        error = self.refusal or (self._too_many(count, level) if count > admission.places(level) else None)
+            size += request.held_bytes
+        error = self.refusal
+        # Every level has a place for one.
+        if error is None and count > 1 and count > admission.places(level):
+            error = self._too_many(count, level)
         if error is None:
             try:
                 admission.enter(count, level, size)

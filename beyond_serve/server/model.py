@@ -164,7 +164,8 @@ class Model:
     def _start_image(self, request: Request) -> None:
         if self._image_key is ENCODED:
             request.trace.admitted = time.monotonic_ns()
-            if not self._entrance.refuse_late(request):
+            # Asked here first: it is asked of every request, and most have no deadline.
+            if request.deadline_ns is None or not self._entrance.refuse_late(request):
                 self.batcher.enqueue(request)
             return
         try:
