@@ -13,7 +13,7 @@ from beyond_serve.batching.batch import Batch
 from beyond_serve.batching.clock import Clock, Timer
 from beyond_serve.batching.cost import BatchCost
 from beyond_serve.batching.device_share import DeviceShare, Member
-from beyond_serve.batching.forecast import Slack
+from beyond_serve.batching.forecast import Slack, queue_ns
 from beyond_serve.batching.instance import BatchObserver, Instance
 from beyond_serve.batching.lane import NEVER_NS, Lane
 from beyond_serve.batching.lanes import Lanes
@@ -150,26 +150,14 @@ class Batcher:
             self.observer.batch_finished(batch)
 
     def wait_ns(self, ahead: int) -> int:
-        """How long a new request behind `ahead` others is expected to wait and run; 0 while nothing is known.
-
-        Those ahead fill batches, which run on the instances as these come free; then it goes with the rest,
-        and with those that come while it waits: at a high load its batch will be a full one.
-        """
-        cost, instances = self.cost, self.instances
-        if instances == 0 or not cost.known:
+        """How long a new request behind `ahead` others is expected to wait and run; 0 if unknown."""
+        cost = self.cost
+        if self.instances == 0 or not cost.known:
             return 0
         now_ns = self._clock.now_ns()
-        batches, size = divmod(ahead, self.max_batch)
-        rounds, place = divmod(batches, instances)
-        wait_ns = rounds * cost.latency_ns(self.max_batch)
-        if place >= len(self._free):
-            ends = sorted([b.dispatched_ns + cost.latency_ns(len(b)) for b in self._running.values()])
-            wait_ns += max(0, ends[place - len(self._free)] - now_ns)
-        size += 1
-        gap_ns = self.arrivals.gap_ns(now_ns)
-        if gap_ns > 0:
-            size = min(size + int(wait_ns / gap_ns), self.max_batch)
-        return wait_ns + cost.latency_ns(size)
+        left_ns = [max(0, b.dispatched_ns + cost.latency_ns(len(b)) - now_ns) for b in self._running.values()]
+        free_ns = [0] * len(self._free) + sorted(left_ns)
+        return queue_ns(ahead, cost, self.max_batch, free_ns, self.arrivals.gap_ns(now_ns))
 
     def wait_margin_ns(self, ahead: int) -> int:
         """What `wait_ns` may be short by without surprise: the batch that runs, those of the requests ahead

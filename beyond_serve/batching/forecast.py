@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
+from beyond_serve.batching.cost import BatchCost
 from beyond_serve.errors import DeadlineExceededError
 
 
@@ -25,6 +27,25 @@ class Forecast(NamedTuple):
         """When its result is expected. Batches of those ahead run while it is decoded, so the slower of
         the two lines decides."""
         return now_ns + max(self.decode_wait_ns + self.decode_ns + self.single_ns, self.queue_ns)
+
+
+def queue_ns(ahead: int, cost: BatchCost, max_batch: int, free_ns: Sequence[int], gap_ns: float) -> int:
+    """How long a request that is ready now, behind `ahead` others, waits and runs.
+
+    Those ahead fill batches, which run on the instances as these come free; then it goes with the rest,
+    and with those that come while it waits: at a high load its batch will be a full one.
+
+    Args:
+        free_ns: in how long each instance comes free, ascending; at least one.
+        gap_ns: the mean time between arrivals, 0 if unknown.
+    """
+    batches, size = divmod(ahead, max_batch)
+    rounds, place = divmod(batches, len(free_ns))
+    wait_ns = rounds * cost.latency_ns(max_batch) + free_ns[place]
+    size += 1
+    if gap_ns > 0:
+        size = min(size + int(wait_ns / gap_ns), max_batch)
+    return wait_ns + cost.latency_ns(size)
 
 
 STEP_NS = 20_000
