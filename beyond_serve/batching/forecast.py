@@ -88,7 +88,7 @@ def too_late(forecast: Forecast, now_ns: int, deadline_ns: int) -> DeadlineExcee
     if late_ns <= 0:
         return None
     return DeadlineExceededError(
-        f"the deadline cannot be met: {(deadline_ns - now_ns) / 1e6:.1f} ms are left, "
+        f"the deadline cannot be met: {max(0, deadline_ns - now_ns) / 1e6:.1f} ms are left, "
         f"and the result is expected {late_ns / 1e6:.1f} ms after it",
         "allow more time, or lower the load",
     )
