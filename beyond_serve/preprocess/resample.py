@@ -73,8 +73,7 @@ def resample(
     takes a strip, it is the crop alone, and the result is within two levels (for a box filter: may be of
     neighbouring pixels). "fast" makes the crop alone, of averages where much is shrunk.
 
-    Only source pixels that the filter reaches are touched, and they are turned before its passes run.
-
+    Only source pixels that the filter reaches are touched, turned before its passes run.
     Args:
         source: the image as stored: uint8 [H, W, 3] or [H, W], or Pillow's, of any mode.
         out: uint8 [H, W, 3], the plan's output shape.
@@ -88,8 +87,8 @@ def resample(
     # shifted, by however little, decide its ties differently. So it gets the whole axis.
     smooth = interpolation is not Interpolation.BOX
     exact = fidelity == "exact" or not smooth
-    across, down = (_axis(geometry, i, exact, smooth) for i in (0, 1))
     wide, high = upright_size(*geometry.stored, geometry.orientation)
+    across, down = (_axis(geometry, i, exact, smooth) for i in (0, 1))
     left, right = across.reach(support, wide) if smooth else (0, wide)
     top, bottom = down.reach(support, high) if smooth else (0, high)
     part = _upright_part(source, (left, top, right, bottom), geometry)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 from collections.abc import Sequence
 from time import monotonic_ns
 from typing import TYPE_CHECKING, cast
@@ -14,6 +13,7 @@ from beyond_serve.server.error_table import error_body, http_headers, http_statu
 from beyond_serve.server.http.admission import Admission
 from beyond_serve.server.http.deadlines import Unsent, is_over, late
 from beyond_serve.server.http.exchange import Exchange
+from beyond_serve.server.http.peer import PROBE_S, is_gone
 from beyond_serve.server.http.reader import STOPPED, RequestReader, Stage
 from beyond_serve.server.http.refusal import Refusal, is_oip_path
 from beyond_serve.server.http.replies import CLOSE, CONTINUE, KEEP, KEEP_1_0, encode_reply
@@ -26,12 +26,7 @@ log = logging.getLogger(__name__)
 LARGE_BODY_BYTES = 65_536
 """Bodies from this size are handed over beside their head instead of being copied behind it."""
 
-PROBE_S = 0.02
-"""Until a client on this machine or in this building has answered a probe; the sweep asks for the others."""
-
-_TOO_MANY = Refusal(
-    503, "too_many_connections", "the server has too many open connections", "try again later"
-)
+_TOO_MANY = Refusal(503, "too_many_connections", "the server has too many connections", "try again later")
 
 
 class Connection(asyncio.Protocol):
@@ -273,9 +268,8 @@ class Connection(asyncio.Protocol):
     def _rest(self) -> None:
         """Read on only after one turn of the loop.
 
-        libuv stays in one poll as long as more sockets are readable than it asks for at a time. A thousand
-        clients that are refused at once and come back at once would keep it there, and what frees the
-        queue, which runs between polls, would never run.
+        libuv stays in one poll while more sockets are readable than it asks for at a time: a thousand clients
+        refused at once, and back at once, would keep it from what frees the queue between polls.
         """
         self._resting = True
         self._pause_reading()
@@ -302,8 +296,5 @@ class Connection(asyncio.Protocol):
             self._server.loop.call_later(PROBE_S, self._check_peer)
 
     def _check_peer(self) -> None:
-        # A transport that has met its end of input no longer watches the socket, so ask it.
-        if not self._lost and self._transport.get_extra_info("socket").getsockopt(
-            socket.SOL_SOCKET, socket.SO_ERROR
-        ):
+        if not self._lost and is_gone(self._transport):
             self._transport.abort()

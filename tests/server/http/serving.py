@@ -19,6 +19,10 @@ from beyond_serve.server.http.server import HttpServer, create_http_server
 LIMITS = HttpLimits(max_header_bytes=2000, max_body_bytes=100_000, max_discarded_bytes=100, drain_grace_s=0)
 
 
+def hold(_exchange: Exchange) -> None:
+    """Answer later: the test does."""
+
+
 @dataclass
 class Reply:
     status: int

@@ -80,6 +80,12 @@ def _model(name: str, size: str, points: dict[str, Point]) -> ModelPoint:
     )
 
 
+_COLUMNS = (
+    *("model", "image", "precision", "GMACs", "GFLOPs", "weights, M", "preprocess ms", "DNN ms", "other ms"),
+    *("DNN's share", "images/s", "in flight", "void"),
+)
+
+
 def tables(run: RunFolder) -> Sequence[Table]:
     models = models_of(run)
     if not models:
@@ -104,25 +110,11 @@ def tables(run: RunFolder) -> Sequence[Table]:
         )
         for model in models
     ]
-    columns = (
-        *(
-            "model",
-            "image",
-            "precision",
-            "GMACs",
-            "GFLOPs",
-            "weights, M",
-            "preprocess ms",
-            "DNN ms",
-            "other ms",
-        ),
-        *("DNN's share", "images/s", "in flight", "void"),
-    )
     notes = ["times: medians of one request at a time, in the server; images/s in a closed loop"]
     if any(model.made for model in models):
         notes.append("*: made here, no published architecture; random weights")
     notes += disturbance(run.points)
-    return [Table("Models", columns, rows, notes)]
+    return [Table("Models", _COLUMNS, rows, notes)]
 
 
 def _ms(value_us: float | None) -> float | None:
