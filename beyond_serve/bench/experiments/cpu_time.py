@@ -14,6 +14,9 @@ from beyond_serve.bench.load.spec import LoadProgress
 DISTURBED = 0.1
 """Share of the server's cores that others may take before a reader must be told: an invented number."""
 
+_RUNNING = ("user", "nice", "system", "irq", "softirq", "steal")
+"""The kernel's counters of a core that is not idle; each only grows."""
+
 
 @dataclass(frozen=True, slots=True)
 class CpuShares:
@@ -62,10 +65,9 @@ def busy_seconds(cores: Sequence[int]) -> float:
 
 
 def _busy(times: Any) -> float:
-    """Guests' time is in the user's already."""
-    waiting: float = times.idle + times.iowait
-    guests: float = times.guest + times.guest_nice
-    return float(sum(times)) - waiting - guests
+    """What ran, added up: taking the idle time from the whole would let rounding (and the kernel, whose
+    iowait may shrink) make it less than before. Guests' time is in the user's already."""
+    return float(sum(getattr(times, kind, 0.0) for kind in _RUNNING))
 
 
 def disturbance(points: Sequence[Mapping[str, Any]]) -> list[str]:
