@@ -19,6 +19,8 @@ class Batch:
 
     Attributes:
         dispatched_ns: when the batcher gave it to the instance, on the batcher's clock.
+        top_k: the most classes that any of the requests asks for.
+        tensors_wanted: some request asks for no classes, and so for the model's own outputs.
     """
 
     __slots__ = (
@@ -29,6 +31,7 @@ class Batch:
         "outputs",
         "release",
         "requests",
+        "tensors_wanted",
         "timing",
         "top_k",
     )
@@ -39,7 +42,9 @@ class Batch:
         self.release = release
         self.timing = BatchTiming(len(requests), release)
         self.dispatched_ns = 0
-        self.top_k = requests[0].top_k if len(requests) == 1 else max([r.top_k for r in requests], default=0)
+        asked = [request.top_k for request in requests]
+        self.top_k = max(asked, default=0)
+        self.tensors_wanted = not all(asked)
         self.outputs: Any = None
         self.error: BeyondError | None = None
         self.item_errors: Mapping[int, BeyondError] = {}

@@ -4,7 +4,7 @@ Speaks with its parent over one pipe, pickled tuples, one answer to each message
 ("load", EngineConfig) → ("loaded", EngineInfo) | ("failed", BeyondError)
 ("arena", path, count, shape) → ("ready",)
 ("prepare",) → ("prepared",) | ("failed", BeyondError)
-("run", key, rows, top_k) → ("done", timing, outputs | None, error | None)
+("run", key, rows, top_k, tensors) → ("done", timing, outputs | None, error | None)
 The child ends when the pipe closes, so that none survives its parent.
 """
 
@@ -52,12 +52,14 @@ class Child:
     def _answer(self, message: tuple[Any, ...]) -> object:
         try:
             match message:
-                case ("run", key, rows, top_k):
-                    return self._run(key, rows, top_k)
+                case ("run", key, rows, top_k, tensors):
+                    return self._run(key, rows, top_k, tensors=tensors)
                 case ("load", config):
                     return ("loaded", self._load(config))
                 case ("arena", path, count, shape):
+                    assert self._engine is not None
                     self._arena = attach_arena(path, count, shape)
+                    self._engine.adopt_rows(self._arena.array)
                     return ("ready",)
                 case ("prepare",):
                     assert self._engine is not None
@@ -74,7 +76,7 @@ class Child:
         self._context = self._engine.create_context()
         return self._engine.info
 
-    def _run(self, key: object, rows: Any, top_k: int) -> ChildReply:
+    def _run(self, key: object, rows: Any, top_k: int, *, tensors: bool) -> ChildReply:
         assert self._context is not None
         assert self._engine is not None
         timing = BatchTiming()
@@ -84,7 +86,9 @@ class Child:
         elif isinstance(key, tuple):
             # A restarted child has not been told; it costs nothing the second time.
             self._engine.prepare_tensors()
-        outputs, error = run_rows(self._context, self._engine.info, batch, timing, top_k)
+        outputs, error = run_rows(
+            self._context, self._engine.info, batch, timing, top_k, tensors=tensors
+        )
         borders = (timing.started, timing.copied_in, timing.inferred, timing.copied_out, timing.postprocessed)
         return ChildReply(borders, outputs, error)
 

@@ -68,6 +68,15 @@ def classify(outputs: Mapping[str, NDArray[np.generic]], info: EngineInfo, top_k
     return BatchOutputs(outputs, top, indices, {int(row): _not_finite(info.scores) for row in bad})
 
 
+def ranked(
+    top_scores: NDArray[np.float32], top_indices: NDArray[np.int64], info: EngineInfo
+) -> BatchOutputs:
+    """The outcome of a context that ranked by itself: no tensors, and an error for each row of NaN."""
+    bad = np.flatnonzero(np.isnan(top_scores[:, 0]))
+    name = info.scores or "scores"
+    return BatchOutputs({}, top_scores, top_indices, {int(row): _not_finite(name) for row in bad})
+
+
 def _probabilities(
     top: NDArray[np.float32], scores: NDArray[np.float32], best: NDArray[np.float32]
 ) -> NDArray[np.float32]:

@@ -13,11 +13,9 @@ from beyond_serve.engines.protocol import TensorSpec
 from beyond_serve.engines.sim_engine import read_sim_table
 from beyond_serve.errors import ModelLoadError
 
-NOT_BUILT_YET = {
-    ".plan": "tensorrt",
-    ".engine": "tensorrt",
-    ".pt2": "torch",
-}
+FORMATS = {".onnx": "onnx", ".xml": "ir", ".plan": "plan", ".engine": "plan", ".pt2": "pt2"}
+"""What a file's ending says of its format."""
+
 _IMAGE_DATATYPES = ("FP32", "FP16", "UINT8")
 
 
@@ -27,7 +25,7 @@ class ModelDescription:
 
     Attributes:
         source: as given: a path, "null:…" or "sim:…".
-        format: "onnx", "ir", "null" or "sim".
+        format: "onnx", "ir", "plan" (TensorRT), "pt2" (PyTorch), "null" or "sim".
         inputs, outputs: with the batch axis first, -1 where a size is free.
         layout: of the image input, None if the engine takes encoded bytes only.
         image_size: (H, W) that the model wants, None if it is free or no pixels are wanted.
@@ -59,19 +57,32 @@ class ModelDescription:
 
 
 def describe_model(source: str) -> ModelDescription:
-    """Describe the model at `source`. Compiles nothing; reads the file.
+    """Describe the model at `source`. Compiles nothing; reads the file. A TensorRT plan can only be read on
+    a machine with a GPU and TensorRT, by loading it.
 
     Raises:
-        ModelLoadError: missing, no model, or no model that takes one image input.
+        ModelLoadError: missing, no model, no model that takes one image input, or not readable here.
     """
     if source.startswith("null:"):
         return _described(source, "null", parse_null(source).facts())
     if source.startswith("sim:"):
         return _described(source, "sim", read_sim_table(source).facts())
     path = checked_path(source)
-    if path.suffix.lower() == ".onnx":
-        return _described(source, "onnx", onnx_file.read_facts(onnx_file.load_proto(path)))
-    return _described(source, "ir", ir_file.read_facts(ir_file.read_openvino(path)))
+    kind = FORMATS[path.suffix.lower()]
+    match kind:
+        case "onnx":
+            facts = onnx_file.read_facts(onnx_file.load_proto(path))
+        case "ir":
+            facts = ir_file.read_facts(ir_file.read_openvino(path))
+        case "plan":
+            from beyond_serve.engines.tensorrt.describe import read_facts
+
+            facts = read_facts(path)
+        case _:
+            from beyond_serve.engines.torch.describe import read_facts
+
+            facts = read_facts(path)
+    return _described(source, kind, facts)
 
 
 def checked_path(source: str) -> Path:
@@ -82,15 +93,11 @@ def checked_path(source: str) -> Path:
     """
     path = Path(source)
     suffix = path.suffix.lower()
-    if suffix in NOT_BUILT_YET:
-        raise ModelLoadError(
-            f"'{source}' needs the engine {NOT_BUILT_YET[suffix]}, which is not built yet",
-            "export the model as ONNX and serve that",
-        )
-    if suffix not in (".onnx", ".xml"):
+    if suffix not in FORMATS:
         raise ModelLoadError(
             f"'{source}' is no kind of model that is served",
-            "give a file.onnx, an OpenVINO file.xml, null:, null:224 or sim:table.json",
+            "give a file.onnx, .xml (OpenVINO), .plan or .engine (TensorRT), .pt2 (PyTorch), null:, null:224 "
+            "or sim:table.json",
         )
     if not path.exists():
         raise ModelLoadError(f"the model '{source}' does not exist", "check the path")

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from beyond_serve.batching import Batch, BatchTiming
-from beyond_serve.engines.classify import BatchOutputs, classify
-from beyond_serve.engines.protocol import BatchRows, EngineInfo, ExecutionContext
+from beyond_serve.engines.classify import BatchOutputs, classify, ranked
+from beyond_serve.engines.protocol import BatchRows, EngineInfo, ExecutionContext, RankingContext
 from beyond_serve.engines.slots import SlotArena, rows_of
 from beyond_serve.errors import BeyondError, EngineError, InstanceLostError, InvalidRequestError
 
@@ -17,14 +17,27 @@ Outcome = tuple[BatchOutputs | None, BeyondError | None]
 
 
 def run_rows(
-    context: ExecutionContext, info: EngineInfo, rows: BatchRows, timing: BatchTiming, top_k: int
+    context: ExecutionContext,
+    info: EngineInfo,
+    rows: BatchRows,
+    timing: BatchTiming,
+    top_k: int,
+    *,
+    tensors: bool = True,
 ) -> Outcome:
-    """Run `rows` and return their outputs or what failed; fills `timing`. Never raises an Exception."""
+    """Run `rows` and return their outputs or what failed; fills `timing`. Never raises an Exception.
+
+    Args:
+        tensors: the model's own outputs are wanted too; without, a context that can rank classes does.
+    """
     timing.started = time.monotonic_ns()
     outputs: BatchOutputs | None = None
     error: BeyondError | None = None
     try:
-        outputs = classify(context.infer(rows, timing), info, top_k)
+        if not tensors and 0 < top_k <= info.ranks and isinstance(context, RankingContext):
+            outputs = ranked(*context.rank(rows, timing, top_k), info)
+        else:
+            outputs = classify(context.infer(rows, timing), info, top_k)
         if isinstance(rows.key, tuple) and (bad := nan_rows(rows)):
             outputs = replace(outputs, row_errors={**outputs.row_errors, **bad})
     except BeyondError as raised:
@@ -60,7 +73,9 @@ def run_batch(context: ExecutionContext, info: EngineInfo, batch: Batch, arena: 
         InstanceLostError: the context is dead; `batch.error` says so too.
     """
     rows = rows_of(batch.requests, batch.key, arena)
-    batch.outputs, batch.error = run_rows(context, info, rows, batch.timing, batch.top_k)
+    batch.outputs, batch.error = run_rows(
+        context, info, rows, batch.timing, batch.top_k, tensors=batch.tensors_wanted
+    )
     if batch.outputs is not None:
         batch.item_errors = batch.outputs.row_errors
     if isinstance(batch.error, InstanceLostError):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
+from dataclasses import replace
 
+from beyond_serve.engines.choice import ENGINES, choose
 from beyond_serve.engines.config import EngineConfig
-from beyond_serve.engines.describe import describe_model
+from beyond_serve.engines.describe import ModelDescription, checked_path, describe_model
 from beyond_serve.engines.null_engine import NullEngine, parse_null
 from beyond_serve.engines.onnxruntime_engine import OnnxRuntimeEngine
 from beyond_serve.engines.openvino_engine import OpenVinoEngine
@@ -16,9 +17,7 @@ from beyond_serve.errors import ModelLoadError
 
 __all__ = ["EngineConfig", "load_engine"]
 
-ENGINES = ("auto", "openvino", "onnxruntime", "tensorrt", "torch")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
-_NOT_BUILT_YET = ("tensorrt", "torch")
 
 
 def load_engine(config: EngineConfig) -> Engine:
@@ -34,11 +33,31 @@ def load_engine(config: EngineConfig) -> Engine:
         return NullEngine(parse_null(config.source), config.max_batch)
     if config.source.startswith("sim:"):
         return SimEngine(read_sim_table(config.source), config.max_batch)
-    name = choose_engine(config)
-    description = describe_model(config.source)
-    if name == "openvino":
-        return OpenVinoEngine(config, description)
-    return OnnxRuntimeEngine(config, description)
+    checked_path(config.source)
+    choice = choose(config.source, config.engine, config.device)
+    config = replace(config, engine=choice.engine, device=choice.device)
+    return _load(config, describe_model(config.source))
+
+
+def _load(config: EngineConfig, description: ModelDescription) -> Engine:
+    """Engines on GPUs are imported only when one is asked for."""
+    match config.engine, config.device:
+        case "openvino", _:
+            return OpenVinoEngine(config, description)
+        case "onnxruntime", "cpu":
+            return OnnxRuntimeEngine(config, description)
+        case "onnxruntime", _:
+            from beyond_serve.engines.onnxruntime_cuda import load_onnxruntime_cuda
+
+            return load_onnxruntime_cuda(config, description)
+        case "tensorrt", _:
+            from beyond_serve.engines.tensorrt.engine import load_tensorrt
+
+            return load_tensorrt(config, description)
+        case _:
+            from beyond_serve.engines.torch.engine import load_torch
+
+            return load_torch(config, description)
 
 
 def _check(config: EngineConfig) -> None:
@@ -56,29 +75,3 @@ def _check(config: EngineConfig) -> None:
 def _one_of(what: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
         raise ModelLoadError(f"unknown {what} '{value}'", f"choose one of {', '.join(known)}")
-
-
-def choose_engine(config: EngineConfig) -> str:
-    """The engine's name: as asked if it can do it, else OpenVINO where it is installed.
-
-    Raises:
-        ModelLoadError: the engine asked for cannot run this file, or not on this device.
-    """
-    is_onnx = config.source.lower().endswith(".onnx")
-    name = config.engine
-    if name in _NOT_BUILT_YET:
-        raise ModelLoadError(
-            f"the engine {name} is not built yet", "use --engine auto, openvino or onnxruntime"
-        )
-    if name == "auto":
-        onnxruntime_only = is_onnx and importlib.util.find_spec("openvino") is None
-        name = "onnxruntime" if onnxruntime_only else "openvino"
-    if name == "onnxruntime" and config.source.lower().endswith(".xml"):
-        raise ModelLoadError(
-            f"onnxruntime cannot run the OpenVINO file '{config.source}'", "use --engine openvino"
-        )
-    if config.device.startswith("cuda"):
-        raise ModelLoadError(
-            f"the engine {name} runs on the CPU here, not on {config.device}", "use --device cpu or auto"
-        )
-    return name

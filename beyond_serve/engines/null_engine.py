@@ -88,6 +88,9 @@ class NullEngine:
     def create_context(self) -> NullContext:
         return NullContext(self._scores)
 
+    def adopt_rows(self, rows: NDArray[np.uint8]) -> None:
+        """Read where they lie, as they are."""
+
     def prepare_tensors(self) -> None:
         """Nothing to prepare."""
 

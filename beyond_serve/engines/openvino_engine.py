@@ -172,6 +172,9 @@ class OpenVinoEngine:
     def create_context(self) -> OpenVinoContext:
         return OpenVinoContext(self, self._max_batch)
 
+    def adopt_rows(self, rows: NDArray[np.uint8]) -> None:
+        """Read where they lie, as they are."""
+
     def prepare_tensors(self) -> None:
         with self._lock:
             if self._tensors is not None:

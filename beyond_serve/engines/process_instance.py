@@ -174,7 +174,7 @@ class ProcessInstance:
     def _run(self, child: ChildProcess, batch: Batch) -> None:
         rows = rows_of(batch.requests, batch.key, self._arena.slots if self._arena else None)
         sent = rows.indices if isinstance(rows, SlotRows) else _payloads(rows)
-        reply = child.ask("run", batch.key, sent, batch.top_k)
+        reply = child.ask("run", batch.key, sent, batch.top_k, batch.tensors_wanted)
         assert isinstance(reply, ChildReply)
         batch.outputs, batch.error = reply.outputs, reply.error
         if reply.outputs is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +49,8 @@ class EngineInfo:
         image_shape: (H, W, 3) of a decoded row, or None if the engine takes no host-decoded image.
         takes_encoded: the engine takes encoded bytes as they are.
         fixed_batch: the model's batch size if it cannot vary.
+        max_batch: the largest batch the model's file allows; None if it sets no limit.
+        ranks: up to so many best classes its contexts find by themselves (`RankingContext`); 0 if they don't.
         scores: which output holds class scores, None if the model is no classifier.
         scores_are_probabilities: the graph already ends in a softmax.
         simulated: answers are made up; everything that comes from it says so.
@@ -65,6 +67,8 @@ class EngineInfo:
     image_shape: tuple[int, int, int] | None = None
     takes_encoded: bool = False
     fixed_batch: int | None = None
+    max_batch: int | None = None
+    ranks: int = 0
     scores: str | None = None
     scores_are_probabilities: bool = False
     simulated: bool = False
@@ -91,6 +95,10 @@ class BatchRows(Protocol):
 
     def rows(self) -> Sequence[NDArray[np.generic] | bytes]: ...
 
+    def runs(self) -> Sequence[NDArray[np.generic]]:
+        """The rows in order as C-contiguous arrays [m, …], as few as can be had without copying."""
+        ...
+
 
 class ExecutionContext(Protocol):
     """Runs one batch at a time; used by one thread only, the one of its instance."""
@@ -109,6 +117,19 @@ class ExecutionContext(Protocol):
     def close(self) -> None: ...
 
 
+@runtime_checkable
+class RankingContext(Protocol):
+    """A context that ranks classes where the scores are, so that they need not be copied."""
+
+    def rank(
+        self, batch: BatchRows, timing: BatchTiming, top_k: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Run the batch as `infer` does, and return what `classify` would make of its scores: probabilities
+        and indices of the `top_k` best classes, each [n, min(top_k, classes)], NaN in rows whose scores are
+        not finite. `top_k` is 1 to `EngineInfo.ranks`. Raises as `infer`."""
+        ...
+
+
 class Engine(Protocol):
     """One loaded model. Weights are shared by its contexts. Loading happens in the constructor's caller."""
 
@@ -117,6 +138,11 @@ class Engine(Protocol):
 
     def create_context(self) -> ExecutionContext:
         """A new context; called on the thread that will use it."""
+        ...
+
+    def adopt_rows(self, rows: NDArray[np.uint8]) -> None:
+        """The memory [count, H, W, 3] that image rows will lie in, for as long as the engine lives; an
+        engine on a GPU pins it. Called at most once, off the event loop, before the first batch."""
         ...
 
     def prepare_tensors(self) -> None:

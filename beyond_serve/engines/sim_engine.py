@@ -188,6 +188,9 @@ class SimEngine:
     def create_context(self) -> SimContext:
         return SimContext(self._table, self._scores, self._sleep, self._clock)
 
+    def adopt_rows(self, rows: NDArray[np.uint8]) -> None:
+        """Read where they lie, as they are."""
+
     def prepare_tensors(self) -> None:
         """Nothing to prepare."""
 

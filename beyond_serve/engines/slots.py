@@ -82,6 +82,22 @@ class SlotRows:
     def rows(self) -> Sequence[Rows | bytes]:
         return [self._array[index] for index in self.indices]
 
+    def runs(self) -> Sequence[Rows]:
+        return [self._array[start:stop] for start, stop in neighbours(self.indices)]
+
+
+def neighbours(indices: Sequence[int]) -> list[tuple[int, int]]:
+    """Ascending indices as half-open ranges [start, stop), as few as there can be."""
+    ranges: list[tuple[int, int]] = []
+    start = stop = -1
+    for index in indices:
+        if index != stop:
+            if stop > start:
+                ranges.append((start, stop))
+            start = index
+        stop = index + 1
+    return [*ranges, (start, stop)] if stop > start else ranges
+
 
 class PayloadRows:
     """Rows that clients sent: tensors of one shape, or encoded images."""
@@ -100,6 +116,9 @@ class PayloadRows:
 
     def rows(self) -> Sequence[Rows | bytes]:
         return self._payloads
+
+    def runs(self) -> Sequence[Rows]:
+        return [np.ascontiguousarray(payload)[np.newaxis] for payload in self._payloads]
 
 
 def rows_of(requests: list[Request], key: object, arena: SlotArena | None) -> SlotRows | PayloadRows:

@@ -105,6 +105,9 @@ class Block:
     def rows(self) -> Sequence[Array | bytes]:
         return list(self._array)
 
+    def runs(self) -> Sequence[Array]:
+        return [self._array]
+
 
 def infer(context: ExecutionContext, array: Array) -> Mapping[str, Array]:
     """uint8 [n, H, W, 3] is normalised by the graph, float32 [n, 3, H, W] is the model's own tensor.

@@ -1,0 +1,1 @@
+"""What every engine on an NVIDIA GPU shares: devices, memory, streams, graphs, and the context that runs batches."""

@@ -1,0 +1,1 @@
+"""TensorRT plans: full, lean and RTX behind one adapter."""

@@ -1,0 +1,1 @@
+"""PyTorch: AOTInductor packages and exported programs, on CPU and CUDA."""
