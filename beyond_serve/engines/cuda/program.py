@@ -38,6 +38,16 @@ class Buffers:
     outputs: Mapping[str, int]
 
 
+class Replay(Protocol):
+    """Recorded work. Owned by the context, which closes it before its program."""
+
+    def __call__(self) -> None:
+        """Put all of it onto the stream at once, and do not wait for it. Raises CudaError."""
+        ...
+
+    def close(self) -> None: ...
+
+
 class Program(Protocol):
     """A network as one context runs it: bound to that context's stream and buffers, used by its thread.
 
@@ -51,8 +61,8 @@ class Program(Protocol):
         """
         ...
 
-    def capture(self, enqueue: Callable[[], None]) -> Callable[[], None]:
-        """Record what `enqueue` puts onto the stream as a CUDA graph; the returned call launches it.
+    def capture(self, enqueue: Callable[[], None]) -> Replay:
+        """Record what `enqueue` puts onto the stream (the network's work and kernels around it) as a graph.
 
         `enqueue` has run before, and the stream is at rest.
 
