@@ -1,1 +1,1 @@
-"""What every engine on an NVIDIA GPU shares: devices, memory, streams, graphs, and the context that runs batches."""
+"""What every engine on an NVIDIA GPU shares: devices, memory, streams, graphs, and what runs batches."""

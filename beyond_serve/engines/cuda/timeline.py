@@ -1,7 +1,7 @@
 """CUDA events on the host's clock. Pure.
 
-Events tell how long apart they were on the device, to 0.5 us, and nothing about the host. What the host knows:
-the first cannot have happened before it was recorded, nor the last after the wait for it ended.
+Events tell how long apart they were on the device, to 0.5 us, and nothing about the host. What the host
+knows: the first cannot have happened before it was recorded, nor the last after the wait for it ended.
 """
 
 from __future__ import annotations
