@@ -116,7 +116,8 @@ class BoundRuntime:
         self._values("cudaEventSynchronize", event)
 
     def elapsed_ns(self, since: int, until: int) -> int:
-        return round(self._value("cudaEventElapsedTime", since, until) * 1e6)
+        milliseconds: float = self._value("cudaEventElapsedTime", since, until)
+        return round(milliseconds * 1e6)
 
     def allocate(self, nbytes: int) -> int:
         return int(self._value("cudaMalloc", max(nbytes, 1)))
@@ -126,7 +127,7 @@ class BoundRuntime:
 
     def allocate_pinned(self, nbytes: int) -> NDArray[np.uint8]:
         address = int(self._value("cudaHostAlloc", max(nbytes, 1), self._cuda.cudaHostAllocPortable))
-        return np.frombuffer((ctypes.c_uint8 * nbytes).from_address(address), np.uint8)
+        return np.ctypeslib.as_array((ctypes.c_uint8 * nbytes).from_address(address))
 
     def free_pinned(self, array: NDArray[np.uint8]) -> None:
         self._values("cudaFreeHost", array.ctypes.data)

@@ -1,4 +1,4 @@
-"""An engine on one GPU, for any library's networks: what contexts share, and what becomes of a lost device."""
+"""An engine on one GPU, for any library's networks: what contexts share, and what if the device is lost."""
 
 from __future__ import annotations
 
@@ -78,19 +78,19 @@ class CudaEngine:
         self._capturing = Capturing()
         self._lost: CudaError | None = None
         self._image, warnings = image_input(description, config.normalization, config.image_size)
-        self._network: Network | None = None
         self._kernels: DeviceKernels | None = None
-        warnings += self._load()
-        assert self._network is not None
-        spec = self._network.spec
-        self._buckets = batch_buckets(
-            min(config.max_batch, spec.max_batch or config.max_batch), spec.fixed_batch
-        )
+        network, more = self._load()
+        self._network: Network | None = network
+        spec = network.spec
+        largest = min(config.max_batch, spec.max_batch or config.max_batch)
+        self._buckets = batch_buckets(largest, spec.fixed_batch)
         self._ranking = ranking_of(description, spec) if self._kernels is not None else None
-        self.info = cuda_info(name, description, spec, self._image, runtime.facts, self._ranking, warnings)
+        self.info = cuda_info(
+            name, description, spec, self._image, runtime.facts, self._ranking, (*warnings, *more)
+        )
 
-    def _load(self) -> tuple[str, ...]:
-        """Network and kernels; returns what the user should know."""
+    def _load(self) -> tuple[Network, tuple[str, ...]]:
+        """Kernels and network; also what the user should know."""
         runtime = self._runtime
         warnings: tuple[str, ...] = ()
         try:
@@ -101,10 +101,9 @@ class CudaEngine:
                 if not takes_host_rows(self._image):
                     raise
                 warnings = (f"classes are ranked on the CPU: {error.message}",)
-            self._network = self._open_network(runtime)
+            return self._open_network(runtime), warnings
         except CudaError as error:
             raise self._load_error(error) from error
-        return warnings
 
     def _load_error(self, error: CudaError) -> ModelLoadError:
         if error.code == OUT_OF_MEMORY:
@@ -188,7 +187,7 @@ class CudaEngine:
         self._contexts.clear()
         self._release()
         self._runtime.reset()
-        self._load()
+        self._network, _ = self._load()
         self._pin()
         self._lost = None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from beyond_serve.engines.cuda.kernels import RANKED, RANKS
 from beyond_serve.engines.cuda.program import NetworkSpec
 from beyond_serve.engines.cuda.runtime import DeviceFacts
 from beyond_serve.engines.cuda.setup import Ranking
@@ -13,16 +14,11 @@ from beyond_serve.engines.engine_info import batch_warning
 from beyond_serve.engines.image_input import ImageInput
 from beyond_serve.engines.protocol import EngineInfo
 
-RANKS = 16
-"""Up to so many classes are ranked on the device; who asks for more gets them from the host."""
-
-_RANKED = ("FP32", "FP16", "BF16")
-
 
 def ranking_of(description: ModelDescription, spec: NetworkSpec) -> Ranking | None:
     """What the ranking kernel has to do; None if there are no scores that it reads."""
     for output in spec.outputs:
-        if output.name == description.scores and output.datatype in _RANKED:
+        if output.name == description.scores and output.datatype in RANKED:
             classes = math.prod(row_layout(output).shape)
             return Ranking(output, classes, min(RANKS, classes), description.scores_are_probabilities)
     return None

@@ -1,8 +1,9 @@
 """A GPU of host memory: stricter than a real one, and deterministic.
 
 Work on a stream waits until somebody waits for it, so that reading results too early, or writing into
-memory that a copy still needs, gives wrong bytes in every run and not in one of a thousand. Copies must come
-from pinned memory and stay inside allocations; while a stream is captured its thread may not allocate or wait.
+memory that a copy still needs, gives wrong bytes in every run and not in one of a thousand. Copies must
+come from pinned memory and stay inside allocations; while a stream is captured its thread may not allocate
+or wait.
 """
 
 from __future__ import annotations
