@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from heapq import heappop, heappush
 
@@ -12,8 +12,9 @@ from beyond_serve.batching.arrivals import ArrivalRate
 from beyond_serve.batching.batch import Batch
 from beyond_serve.batching.clock import Clock, Timer
 from beyond_serve.batching.cost import BatchCost
-from beyond_serve.batching.device_share import DeviceShare, Member
+from beyond_serve.batching.device_share import DeviceShare
 from beyond_serve.batching.forecast import Slack, queue_ns
+from beyond_serve.batching.free_instances import FreeInstances
 from beyond_serve.batching.instance import BatchObserver, Instance
 from beyond_serve.batching.lane import NEVER_NS, Lane
 from beyond_serve.batching.lanes import Lanes
@@ -54,10 +55,9 @@ class Batcher:
         self._clock = clock
         self._lanes = Lanes(by_deadline=policy.by_deadline)
         self._alone: deque[Request] = deque()
-        self._free: list[Instance] = []
+        self._free = FreeInstances(self._pump_soon)
         self._running: dict[str, Batch] = {}
         self._timer: Timer | None = None
-        self._turn: Member | None = None
         self._stopped: BeyondError | None = None
         self._slack = Slack()
         self._tried_ns = clock.now_ns()
@@ -96,19 +96,19 @@ class Batcher:
             self._policy, self.cost, self.arrivals, self._admission, self.observer = kept
             self._lanes = Lanes(by_deadline=self._policy.by_deadline)
 
-    def share_device(self, share: DeviceShare, weight: float) -> None:
-        """From now on a batch also needs a slot of `share`. Call it before the first request."""
-        self._turn = share.join(weight, self._turn_came)
+    def share_devices(self, shares: Mapping[str, DeviceShare], weight: float) -> None:
+        """From now on a batch on one of these devices also needs a slot of that device's share. Call it
+        before the first request."""
+        self._free.share(shares, weight)
 
     def instance_ready(self, instance: Instance) -> None:
         """`instance` may be given batches from now on."""
-        self._free.append(instance)
+        self._free.add(instance)
         self._pump_soon()
 
     def instance_gone(self, instance: Instance) -> None:
         """`instance` takes no more batches; what it runs must still be reported."""
-        if instance in self._free:
-            self._free.remove(instance)
+        self._free.remove(instance)
 
     def enqueue(self, request: Request) -> None:
         """Take a request whose input is ready. Ignores one that has ended meanwhile."""
@@ -126,12 +126,9 @@ class Batcher:
     def batch_done(self, instance: Instance, batch: Batch, *, reusable: bool = True) -> None:
         """`instance` is through with `batch`, whose outputs or error are set."""
         self._running.pop(instance.name, None)
-        if reusable:
-            self._free.append(instance)
         now_ns = self._clock.now_ns()
         took_ns = now_ns - batch.dispatched_ns
-        if self._turn is not None:
-            self._turn.share.ended(self._turn, took_ns)
+        self._free.ended(instance, took_ns, reusable=reusable)
         again: Sequence[Request] = ()
         if batch.error is None:
             self.cost.observe(len(batch), took_ns)
@@ -177,15 +174,7 @@ class Batcher:
         """End every request that waits, and any that would wait from now on."""
         self._stopped = error
         self.fail_waiting(error)
-        if self._turn is not None:
-            self._turn.share.withdraw(self._turn)
-
-    def _turn_came(self) -> None:
-        if self._free:
-            self._pump_soon()
-        elif self._turn is not None:
-            # Its instance was lost meanwhile: the slot must not wait for it.
-            self._turn.share.withdraw(self._turn)
+        self._free.want_nothing()
 
     def _pump_soon(self) -> None:
         if not self._pump_due and self._free:
@@ -224,8 +213,7 @@ class Batcher:
                 heappush(lanes, (lane.urgency_ns(), number, lane))
             elif lane.living:
                 wake_ns = min(wake_ns, again_ns)
-        if self._turn is not None:
-            self._turn.share.withdraw(self._turn)
+        self._free.want_nothing()
         return wake_ns
 
     def _serve(self, lane: Lane) -> int | None:
@@ -236,8 +224,8 @@ class Batcher:
         again_ns: int | None = 0
         if isinstance(decision, WaitUntil):
             again_ns = decision.when_ns
-        elif self._has_turn():
-            self._dispatch(lane.take(decision.size), decision.release)
+        elif (instance := self._free.take()) is not None:
+            self._dispatch(instance, lane.take(decision.size), decision.release)
         else:
             again_ns = None
         # Last, since whoever hears of it may enqueue and cancel.
@@ -255,15 +243,12 @@ class Batcher:
         end_ns = self._clock.now_ns() + self.cost.margin_ns + self.cost.latency_ns(1)
         if deadline_ns is not None and end_ns > deadline_ns:
             request.give_up()
-        elif self._has_turn():
-            self._dispatch([request], "retry")
+        elif (instance := self._free.take()) is not None:
+            self._dispatch(instance, [request], "retry")
         else:
             self._alone.appendleft(request)
             return False
         return True
-
-    def _has_turn(self) -> bool:
-        return self._turn is None or self._turn.share.ask(self._turn)
 
     def _decide(self, lane: Lane) -> Decision:
         view = self._view(lane)
@@ -289,8 +274,7 @@ class Batcher:
             lane.deadlines_ns(lane.living) if by_deadline else (),
         )
 
-    def _dispatch(self, requests: list[Request], release: Release) -> None:
-        instance = self._free.pop()
+    def _dispatch(self, instance: Instance, requests: list[Request], release: Release) -> None:
         batch = Batch(requests, requests[0].batch_key, release)
         batch.start(instance.name, simulated=instance.simulated)
         batch.dispatched_ns = self._tried_ns = self._clock.now_ns()

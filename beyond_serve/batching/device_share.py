@@ -12,14 +12,14 @@ class DeviceShare:
     waiting member whose virtual time is least, so that members that always have work get time in
     proportion to their weights, and one that rests loses nothing but what it did not use.
 
-    State: virtual times, who waits, what runs. Owned by the event loop.
+    State: virtual times, who waits, how many batches run. Owned by the event loop.
 
     Guarantee: while a slot is free and a member waits, the one whose turn it is has been woken.
     """
 
     def __init__(self, slots: int) -> None:
         self.slots = slots
-        self._running = 0
+        self.running = 0
         # The virtual time at which the last batch started; it never falls, since the least goes first and
         # nobody asks with less.
         self._now = 0.0
@@ -40,10 +40,10 @@ class DeviceShare:
             # What it did not ask for while others ran is not owed to it.
             member.virtual_ns = max(member.virtual_ns, self._now)
             self._waiting[member] = None
-        if self._running >= self.slots or self._first() is not member:
+        if self.running >= self.slots or self._first() is not member:
             return False
         del self._waiting[member]
-        self._running += 1
+        self.running += 1
         self._now = member.virtual_ns
         self._wake()
         return True
@@ -56,7 +56,7 @@ class DeviceShare:
 
     def ended(self, member: Member, took_ns: int) -> None:
         """A batch of `member` that ran in its slot took so long."""
-        self._running -= 1
+        self.running -= 1
         member.virtual_ns += took_ns / member.weight
         self._wake()
 
@@ -64,7 +64,7 @@ class DeviceShare:
         return min(self._waiting, key=lambda member: member.virtual_ns)
 
     def _wake(self) -> None:
-        if self._waiting and self._running < self.slots:
+        if self._waiting and self.running < self.slots:
             self._first().wake()
 
 

@@ -15,6 +15,11 @@ class Instance(Protocol):
     def name(self) -> str: ...
 
     @property
+    def device(self) -> str:
+        """Instances of one device have the same; only compared."""
+        ...
+
+    @property
     def simulated(self) -> bool: ...
 
     def submit(self, batch: Batch) -> None:

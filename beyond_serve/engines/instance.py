@@ -30,6 +30,7 @@ class RunningInstance(Protocol):
     """An instance of any kind; also a `batching.Instance`."""
 
     name: str
+    device: str
     simulated: bool
 
     def start(self) -> None: ...
@@ -48,6 +49,7 @@ class InlineInstance:
 
     def __init__(self, name: str, engine: Engine, events: InstanceEvents) -> None:
         self.name = name
+        self.device = engine.info.device
         self.simulated = engine.info.simulated
         self._engine = engine
         self._events = events
@@ -92,6 +94,7 @@ class ThreadInstance:
         arena: SlotArena | None,
     ) -> None:
         self.name = name
+        self.device = engine.info.device
         self.simulated = engine.info.simulated
         self._engine = engine
         self._events = events

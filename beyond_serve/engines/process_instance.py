@@ -106,6 +106,7 @@ class ProcessInstance:
         child: ChildProcess | None = None,
     ) -> None:
         self.name = name
+        self.device = info.device
         self.simulated = info.simulated
         self._config = config
         self._events = events

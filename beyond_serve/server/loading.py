@@ -120,7 +120,7 @@ def _model(config: ModelConfig, source: Source, info: EngineInfo, shared: Shared
     batcher = Batcher(make_policy(config), admission, shared.clock, max_batch=largest_batch(config, info))
     share = shared.devices.share(info)
     if share is not None:
-        batcher.share_device(share, config.weight)
+        batcher.share_devices({info.device: share}, config.weight)
     plan = source.plan if info.image_shape is not None else None
     if config.ladder and plan is None:
         raise ModelLoadError(

@@ -168,7 +168,7 @@ def test_a_retry_behind_another_models_batch_runs_when_its_turn_comes() -> None:
     world = World()
     other = World(clock=world.clock)
     for member in (world, other):
-        member.batcher.share_device(share, 1.0)
+        member.batcher.share_devices({"fake": share}, 1.0)
     world.enqueue("a", "b")
     world.clock.settle()
     other.enqueue("x", "y")

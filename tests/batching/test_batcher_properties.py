@@ -113,17 +113,52 @@ def test_every_promise_holds_for_two_models_on_one_device(
 ) -> None:
     clock, share = FakeClock(), DeviceShare(slots)
     first = VirtualWorld(
-        policy_of(name, shape["instances"], delay_ns), clock=clock, share=share, weight=3.0, **shape
+        policy_of(name, shape["instances"], delay_ns), clock=clock, shares={"0": share}, weight=3.0, **shape
     )
-    second = VirtualWorld(FixedPolicy(delay_ns), clock=clock, share=share, **shape)
+    second = VirtualWorld(FixedPolicy(delay_ns), clock=clock, shares={"0": share}, **shape)
     for to_first, found in events:
         for event in found:
             happen(first if to_first else second, event)
-            assert share._running == first.batcher.batches_running + second.batcher.batches_running <= slots
+            assert share.running == first.batcher.batches_running + second.batcher.batches_running <= slots
             first.check_step()
             second.check_step()
     for world in (first, second, first):
         world.run_out()
     first.check_end()
     second.check_end()
-    assert share._running == 0
+    assert share.running == 0
+
+
+@pytest.mark.parametrize("name", POLICIES)
+@settings(max_examples=25, deadline=None)
+@given(
+    shape=shapes,
+    events=st.lists(st.tuples(st.booleans(), few), min_size=8, max_size=16),
+    slots=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    theirs=st.sampled_from([("0", "1"), ("1",), ("1", "2")]),
+)
+def test_every_promise_holds_for_two_models_that_share_some_of_their_devices(
+    name: str,
+    shape: dict[str, Any],
+    events: list[tuple[bool, list[tuple[str, Any]]]],
+    slots: tuple[int, int],
+    theirs: tuple[str, ...],
+) -> None:
+    clock = FakeClock()
+    shares = {"0": DeviceShare(slots[0]), "1": DeviceShare(slots[1])}
+    policy = policy_of(name, 2 * shape["instances"], 0)
+    first = VirtualWorld(policy, clock=clock, devices=("0", "1"), shares=shares, weight=3.0, **shape)
+    second = VirtualWorld(FixedPolicy(0), clock=clock, devices=theirs, shares=shares, **shape)
+    for to_first, found in events:
+        for event in found:
+            happen(first if to_first else second, event)
+            for device, share in shares.items():
+                running = [i for i in (*first.instances, *second.instances) if i.device == device]
+                assert share.running == sum(i.running is not None for i in running) <= share.slots
+            first.check_step()
+            second.check_step()
+    for world in (first, second, first):
+        world.run_out()
+    first.check_end()
+    second.check_end()
+    assert [share.running for share in shares.values()] == [0, 0]

@@ -61,9 +61,9 @@ class Device:
         end_ns = self.clock.now_ns() + for_ns
         while (when_ns := self.clock.next_timer_ns()) is not None and when_ns <= end_ns:
             self.clock.advance(when_ns - self.clock.now_ns())
-            if self.share._running < self.share.slots:
+            if self.share.running < self.share.slots:
                 assert not any(model.could_run for model in self.models), "a slot is idle"
-            assert self.share._running <= self.share.slots
+            assert self.share.running <= self.share.slots
         self.clock.advance(end_ns - self.clock.now_ns())
 
 

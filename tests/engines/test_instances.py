@@ -128,6 +128,7 @@ class ScriptedInstance:
     """An instance that does what the test says."""
 
     simulated = False
+    device = "cpu"
 
     def __init__(self, name: str, events: InstanceEvents) -> None:
         self.name = name

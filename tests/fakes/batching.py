@@ -10,6 +10,7 @@ class FakeInstance:
     """Keeps what it is given until the test completes it."""
 
     simulated = False
+    device = "fake"
 
     def __init__(self, name: str, batcher: Batcher, clock: Clock) -> None:
         self.name = name

@@ -3,7 +3,7 @@ that can be seen from outside is checked at each batch and each step."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from beyond_serve.batching import (
     Admission,
@@ -31,8 +31,9 @@ class VirtualInstance:
 
     simulated = True
 
-    def __init__(self, name: str, world: VirtualWorld) -> None:
+    def __init__(self, name: str, device: str, world: VirtualWorld) -> None:
         self.name = name
+        self.device = device
         self.alive = True
         self.running: Batch | None = None
         self._world = world
@@ -81,7 +82,8 @@ class VirtualInstance:
 
 
 class VirtualWorld:
-    """One model. Requests are numbered by their arrival; the number is the payload."""
+    """One model, with `instances` on each device. Requests are numbered by their arrival; the number is the
+    payload."""
 
     def __init__(
         self,
@@ -90,9 +92,10 @@ class VirtualWorld:
         cost: Mapping[int, float],
         max_batch: int,
         instances: int = 1,
+        devices: Sequence[str] = ("0",),
         inline: bool = False,
         clock: FakeClock | None = None,
-        share: DeviceShare | None = None,
+        shares: Mapping[str, DeviceShare] | None = None,
         weight: float = 1.0,
     ) -> None:
         self.clock = clock or FakeClock()
@@ -102,9 +105,8 @@ class VirtualWorld:
         self.admission = Admission(1_000_000, LEVELS)
         known = BatchCost(max_batch, self.true_cost.entries() if self.true_cost.known else {})
         self.batcher = Batcher(policy, self.admission, self.clock, max_batch=max_batch, cost=known)
-        self.share = share
-        if share is not None:
-            self.batcher.share_device(share, weight)
+        self.shares = shares or {}
+        self.batcher.share_devices(self.shares, weight)
         self.policy = policy
         self.requests: list[Request] = []
         self.slots: list[FakeSlot] = []
@@ -115,7 +117,9 @@ class VirtualWorld:
         self.ended = Ended()
         self._last_batch_ns = self.clock.now_ns()
         self._keys: dict[object, int] = {}
-        self.instances = [VirtualInstance(f"i{n}", self) for n in range(instances)]
+        self.instances = [
+            VirtualInstance(f"{device}-{n}", device, self) for device in devices for n in range(instances)
+        ]
         for instance in self.instances:
             self.batcher.instance_ready(instance)
         self.clock.settle()
@@ -207,8 +211,7 @@ class VirtualWorld:
     def check_step(self) -> None:
         """Nobody waits without a reason. Call it when the clock has settled."""
         assert self.batcher.cost.margin_ns == 0, "the costs are exact"
-        free = any(instance.alive and instance.running is None for instance in self.instances)
-        if not free or (self.share is not None and self.share._running >= self.share.slots):
+        if not any(self._could_run(instance) for instance in self.instances):
             return
         assert not self.batcher._alone, "a retry waits beside a free instance"
         now_ns = self.clock.now_ns()
@@ -220,6 +223,11 @@ class VirtualWorld:
             elif not self.policy.by_deadline:
                 assert waited_ns <= self.true_cost.latency_ns(self.max_batch)
             assert len(self.waiting(request.batch_key)) < self.max_batch, "a full batch waits"
+
+    def _could_run(self, instance: VirtualInstance) -> bool:
+        share = self.shares.get(instance.device)
+        slot = share is None or share.running < share.slots
+        return slot and instance.alive and instance.running is None
 
     def check_end(self) -> None:
         """Everything ended, once, as it should, and gave back what it held."""

@@ -58,6 +58,7 @@ class SimInstance:
     """
 
     simulated = True
+    device = "simulated"
 
     def __init__(
         self,
