@@ -16,9 +16,11 @@ from beyond_serve.engines.classify import classify
 from beyond_serve.engines.cores import has_fast_bf16
 from beyond_serve.engines.describe import describe_model
 from beyond_serve.engines.load import EngineConfig, load_engine
-from beyond_serve.engines.protocol import Engine, ExecutionContext
+from beyond_serve.engines.protocol import Engine, ExecutionContext, RankingContext
 from beyond_serve.preprocess.plan import Normalization
 from tests.engines.batches import encoded_batch, image_batch, infer, tensor_batch
+from tests.engines.cuda.cpu_kernels import COMPILER, CpuKernelRuntime, build
+from tests.engines.cuda.onnx_network import onnx_engine
 from tests.engines.models import Net, images, normalised, write
 
 TABLE = {"name": "tiny", "input": [12, 16, 3], "classes": 7, "latency_ms": {"1": 0.01, "4": 0.02}}
@@ -30,6 +32,7 @@ CASES = {
     "openvino bf16": ("onnx", "openvino", "bf16"),
     "openvino ir": ("xml", "openvino", "fp32"),
     "onnxruntime": ("onnx", "onnxruntime", "fp32"),
+    "cuda": ("onnx", "cuda", "fp32"),
 }
 # bf16 keeps 8 bits of each factor, and a kernel for one row may round another way than one for five.
 TOLERANCE = {"openvino bf16": 0.02}
@@ -57,9 +60,15 @@ def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     if precision == "bf16" and not has_fast_bf16():
         pytest.skip("this CPU has no bfloat16")
     source = _source(kind, tmp_path_factory.mktemp("contract"))
-    engine = load_engine(
-        EngineConfig(source, engine=name, precision=precision, max_batch=4, normalization=Normalization())
+    config = EngineConfig(
+        source, engine=name, precision=precision, max_batch=4, normalization=Normalization()
     )
+    if name == "cuda":
+        if COMPILER is None:
+            pytest.skip("g++ is not installed")
+        engine: Engine = onnx_engine(config, CpuKernelRuntime(build(tmp_path_factory.mktemp("kernels"))))
+    else:
+        engine = load_engine(config)
     context = engine.create_context()
     yield Loaded(request.param, source, engine, context)
     context.close()
@@ -161,6 +170,18 @@ def test_answers_are_classified(loaded: Loaded) -> None:
     assert (result.top_scores[:, 0] >= result.top_scores[:, 1]).all()
     assert (result.top_scores.sum(axis=1) <= 1 + 1e-6).all()
     assert not result.row_errors
+
+
+def test_what_a_context_ranks_is_what_classify_finds(loaded: Loaded) -> None:
+    if not isinstance(loaded.context, RankingContext):
+        assert loaded.engine.info.ranks == 0
+        pytest.skip("does not rank")
+    for count, top_k in ((1, 1), (3, 2), (5, loaded.engine.info.ranks)):
+        batch = loaded.batch(count)
+        expected = classify(infer(loaded.context, batch), loaded.engine.info, top_k)
+        scores, indices = loaded.context.rank(batch, BatchTiming(), top_k)
+        np.testing.assert_array_equal(indices, expected.top_indices)
+        np.testing.assert_allclose(scores, expected.top_scores, rtol=0, atol=1e-5)
 
 
 def test_a_context_made_later_gives_the_same(loaded: Loaded) -> None:
