@@ -54,12 +54,11 @@ class BatchWork:
         self._replays: dict[int, Replay] = {}
 
     def prepare(self, buckets: Sequence[int]) -> None:
-        """Run every size once, small ones first, then capture them, large ones first, so that smaller graphs
-        find room in what the larger have taken."""
-        for rows in buckets:
+        """Run every size once and capture it right then, while the library is set up for it; large ones
+        first, so that smaller graphs find room in what the larger have taken."""
+        for rows in reversed(buckets):
             self._enqueue(rows)
             self._settle()
-        for rows in reversed(buckets):
             self._capture(rows)
 
     def launch(self, rows: int) -> None:
@@ -71,7 +70,7 @@ class BatchWork:
             self._enqueue(rows)
 
     def capture_later(self, rows: int) -> None:
-        """After a first run of a size that `prepare` did not name; the stream is at rest."""
+        """Right after a run of this size, with the stream at rest: capture it if that was its first."""
         if rows not in self._replays:
             self._capture(rows)
 

@@ -14,6 +14,7 @@ from beyond_serve.engines.cuda.runtime import CaptureError
 from beyond_serve.engines.describe import ModelDescription
 from beyond_serve.engines.image_input import ImageInput
 from beyond_serve.engines.protocol import EngineInfo, TensorSpec
+from beyond_serve.errors import EngineError
 from tests.engines.cuda.fake_runtime import FakeRuntime
 
 HEIGHT, WIDTH, CLASSES = 4, 5, 20
@@ -89,7 +90,7 @@ class FakeProgram:
         self.network = network
         self.stream = stream
         self.buffers = buffers
-        self.closed = False
+        self.closed = self.capturing = False
         self.enqueued: list[int] = []
         runtime = network.runtime
         self.workspace = (
@@ -97,6 +98,9 @@ class FakeProgram:
         )
 
     def enqueue(self, rows: int) -> None:
+        if self.capturing and rows != self.enqueued[-1]:
+            # As TensorRT: what a change of shape needs is done by the next run, and cannot be recorded.
+            raise EngineError("the shape has changed since the last run")
         self.enqueued.append(rows)
         runtime, given = self.network.runtime, self.network.input
         dtype = np.uint8 if given.datatype == "UINT8" else FLOATS[given.datatype]
@@ -118,7 +122,11 @@ class FakeProgram:
     def capture(self, enqueue: Callable[[], None]) -> GraphReplay:
         if not self.network.capturable:
             raise CaptureError("operation not permitted when stream is capturing")
-        return capture_replay(self.network.runtime, self.stream, enqueue)
+        self.capturing = True
+        try:
+            return capture_replay(self.network.runtime, self.stream, enqueue)
+        finally:
+            self.capturing = False
 
     def close(self) -> None:
         self.closed = True
