@@ -14,7 +14,7 @@ _TOLD = 3
 _LONGEST = 400
 # "[checkMacros.cpp::catchCudaError::250] Error Code 1: Cuda Runtime (…" and "IRuntime::…: Error Code 4: …"
 _PREFIX = re.compile(r"^(\[[^\]]*\]\s*)?(\w+(::\w+)+:\s*)?(Error Code \d+:\s*)?")
-_SOURCE = re.compile(r"\s*\bIn \w+ at [^\s)]*:\d+")
+_SOURCE = re.compile(r"\s*\bIn \w+ at [^\s)]*:\d+\s*")
 
 
 class PlanLog:
