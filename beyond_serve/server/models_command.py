@@ -19,7 +19,7 @@ from beyond_serve.demo.examples import NAMES, write_examples
 from beyond_serve.demo.location import DEMO_MODEL
 from beyond_serve.demo.train import Epoch
 from beyond_serve.errors import BeyondError
-from beyond_serve.server import export_command
+from beyond_serve.server import build_command, export_command
 from beyond_serve.server.batch_costs.describe import describe_costs
 from beyond_serve.server.model_description import description_table
 
@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--seed", type=int, default=DemoConfig().seed, help="default: %(default)s")
     demo.set_defaults(run=_demo)
     export_command.add_parser(commands)
+    build_command.add_parser(commands)
     describe = commands.add_parser("describe", help="say how a model's file is read, without serving it")
     describe.add_argument("model", metavar="PATH", help="model file, or the word demo")
     describe.set_defaults(run=_describe)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
+from beyond_serve.engines.tensorrt.kept_file import write_whole
 from beyond_serve.engines.tensorrt.plan import LoadedPlan
 
 log = logging.getLogger(__name__)
@@ -70,22 +69,10 @@ class ContextSetup:
         if made is None or bytes(made) == self._kept:
             return
         try:
-            _replace(self._cache_path, bytes(made))
+            write_whole(self._cache_path, bytes(made))
         except OSError as error:
             log.warning(
                 "compiled kernels cannot be kept in '%s' (%s); each start compiles them again",
                 self._cache_path,
                 error.strerror,
             )
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Another process that reads it at the same time sees the old file or the new."""
-    descriptor, name = tempfile.mkstemp(prefix=path.name, dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
