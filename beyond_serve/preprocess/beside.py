@@ -19,7 +19,7 @@ class Sidecar:
     content: dict[str, Any]
 
 
-_SIDECAR_KEYS = ("preprocess", "labels")
+_SIDECAR_KEYS = ("preprocess", "labels", "pt2")
 
 
 def read_sidecar(model_path: Path) -> Sidecar | None:
