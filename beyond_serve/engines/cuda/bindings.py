@@ -193,4 +193,3 @@ class BoundRuntime:
         with contextlib.suppress(CudaError):
             self.bind()
         self._values("cudaDeviceReset")
-        self.bind()

@@ -35,6 +35,7 @@ class CudaContext:
 
     Args:
         lost: told once if the device is lost; afterwards every batch gets InstanceLostError.
+        closed: told when the context's owner has closed it.
 
     Raises:
         CudaError: no room on the device, or it refuses. EngineError: the library refuses.
@@ -45,12 +46,14 @@ class CudaContext:
         setup: ContextSetup,
         *,
         lost: Callable[[CudaError], None] = lambda _: None,
+        closed: Callable[[], None] = lambda: None,
         clock: Callable[[], int] = time.monotonic_ns,
         graphs: bool = True,
     ) -> None:
         self._setup = setup
         self._runtime = setup.runtime
         self._on_lost = lost
+        self._on_closed = closed
         self._clock = clock
         # Held while a batch runs: an engine that gives up the device waits for it.
         self._running = threading.Lock()
@@ -217,6 +220,7 @@ class CudaContext:
 
     def close(self) -> None:
         self.abandon(EngineError("the context is closed"))
+        self._on_closed()
 
 
 def _quietly(call: Callable[[int], None], handle: int) -> None:

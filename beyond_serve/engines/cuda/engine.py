@@ -28,6 +28,8 @@ from beyond_serve.errors import EngineError, InstanceLostError, ModelLoadError
 log = logging.getLogger(__name__)
 
 OpenNetwork = Callable[[CudaRuntime], Network]
+LOST_HINT = "a new process can use it again: restart the server, or run it with --instance-kind process"
+
 MakeKernels = Callable[[CudaRuntime], DeviceKernels]
 
 
@@ -43,9 +45,9 @@ class CudaEngine:
 
     Contexts start one after the other: a graph is captured while no other context of the engine starts.
 
-    A sticky error loses the device for the whole process. The next context to be asked for then ends all
-    others, resets the device and loads everything anew; with `resets` False, for libraries that keep state
-    of their own on the device, the engine stays lost, and only a new process helps.
+    A sticky error loses the device for the whole process. Libraries keep state on it that no reset brings
+    back, so the engine stays lost: when a context of its is closed, it ends the others and gives the device's
+    memory back, for a process that takes over.
 
     Args:
         open_network: loads the weights; may raise ModelLoadError.
@@ -63,13 +65,11 @@ class CudaEngine:
         runtime: CudaRuntime,
         open_network: OpenNetwork,
         *,
-        resets: bool = True,
         make_kernels: MakeKernels = own_kernels,
     ) -> None:
         self._config = config
-        self._runtime = runtime
+        self.runtime = runtime
         self._open_network = open_network
-        self._resets = resets
         self._make_kernels = make_kernels
         self._lock = threading.Lock()
         self._contexts: list[CudaContext] = []
@@ -91,7 +91,7 @@ class CudaEngine:
 
     def _load(self) -> tuple[Network, tuple[str, ...]]:
         """Kernels and network; also what the user should know."""
-        runtime = self._runtime
+        runtime = self.runtime
         warnings: tuple[str, ...] = ()
         try:
             runtime.bind()
@@ -108,7 +108,7 @@ class CudaEngine:
     def _load_error(self, error: CudaError) -> ModelLoadError:
         if error.code == OUT_OF_MEMORY:
             return no_room(
-                "the model's weights do not fit", self._runtime, "use a smaller model, or --precision"
+                "the model's weights do not fit", self.runtime, "use a smaller model, or --precision"
             )
         return ModelLoadError(
             f"'{self._config.source}' cannot be loaded on the GPU: {error}", "see nvidia-smi for its state"
@@ -123,13 +123,15 @@ class CudaEngine:
         """
         with self._lock:
             if self._lost is not None:
-                self._revive(self._lost)
+                raise InstanceLostError(
+                    f"{self.info.device} is lost to this process: {self._lost}", LOST_HINT
+                )
             if self._network is None:
                 raise EngineError("the engine is closed")
             self._contexts = [context for context in self._contexts if not context.closed]
             setup = self._setup(self._buckets)
             try:
-                context = CudaContext(setup, lost=self._device_lost)
+                context = CudaContext(setup, lost=self._device_lost, closed=self._context_closed)
             except CudaError as error:
                 raise self._no_context(error) from error
             self._contexts.append(context)
@@ -138,7 +140,7 @@ class CudaEngine:
     def _setup(self, buckets: tuple[int, ...]) -> ContextSetup:
         assert self._network is not None
         return ContextSetup(
-            self._runtime,
+            self.runtime,
             self._network,
             self._image,
             buckets,
@@ -153,13 +155,14 @@ class CudaEngine:
             failure = for_batch(error)
             if isinstance(failure, InstanceLostError):
                 self._lost = error
+                self._give_up(error)
             return failure
         largest = self._buckets[-1]
         fits = next((rows for rows in reversed(self._buckets[:-1]) if self._has_room(rows)), None)
         what = f"an instance with batches of {largest} does not fit beside {len(self._contexts)} others"
         if fits is None:
-            return no_room(what, self._runtime, "give --instances a smaller number, or use a smaller model")
-        return no_room(what, self._runtime, f"use --max-batch {fits}, which would fit, or fewer --instances")
+            return no_room(what, self.runtime, "give --instances a smaller number, or use a smaller model")
+        return no_room(what, self.runtime, f"use --max-batch {fits}, which would fit, or fewer --instances")
 
     def _has_room(self, rows: int) -> bool:
         """Try: nobody else knows what a library takes for a batch."""
@@ -171,43 +174,38 @@ class CudaEngine:
         return True
 
     def _device_lost(self, error: CudaError) -> None:
-        log.error("%s on %s is lost: %s", self._runtime.facts.name, self.info.device, error)
+        log.error("%s on %s is lost: %s", self.runtime.facts.name, self.info.device, error)
         self._lost = error
 
-    def _revive(self, error: CudaError) -> None:
-        """End what is left, and start again. Other instances notice at their next batch, and restart."""
-        gone = for_batch(error)
-        if not self._resets:
-            raise InstanceLostError(
-                f"{self.info.device} is lost to this process: {error}",
-                "restart the server; with --instance-kind process an instance restarts by itself",
-            )
+    @property
+    def lost(self) -> bool:
+        return self._lost is not None
+
+    def _context_closed(self) -> None:
+        with self._lock:
+            if self._lost is not None and self._network is not None:
+                self._give_up(self._lost)
+
+    def _give_up(self, error: CudaError) -> None:
+        """Other instances notice at their next batch."""
         for context in self._contexts:
-            context.abandon(gone)
+            context.abandon(for_batch(error))
         self._contexts.clear()
         self._release()
-        self._runtime.reset()
-        self._network, _ = self._load()
-        self._pin()
-        self._lost = None
+        with contextlib.suppress(CudaError):
+            self.runtime.reset()
 
     def adopt_rows(self, rows: NDArray[np.uint8]) -> None:
         """Pin them; where that is refused, rows go through a pinned buffer, which costs a copy."""
         with self._lock:
-            self._rows = rows
-            self._pin()
-
-    def _pin(self) -> None:
-        rows = self._rows
-        if rows is None:
-            return
-        try:
-            self._runtime.bind()
-            self._runtime.pin(rows.reshape(-1))
-        except CudaError as error:
-            log.warning("%d MB of image rows could not be pinned: %s", rows.nbytes // 1_000_000, error)
-        else:
-            self._pinned.adopt(rows)
+            try:
+                self.runtime.bind()
+                self.runtime.pin(rows.reshape(-1))
+            except CudaError as error:
+                log.warning("%d MB of image rows could not be pinned: %s", rows.nbytes // 1_000_000, error)
+            else:
+                self._rows = rows
+                self._pinned.adopt(rows)
 
     def prepare_tensors(self) -> None:
         """Nothing to prepare: a batch size's first tensors run call by call, and are captured then."""
@@ -222,12 +220,12 @@ class CudaEngine:
     def close(self) -> None:
         with self._lock:
             with contextlib.suppress(CudaError):
-                self._runtime.bind()
+                self.runtime.bind()
             for context in self._contexts:
-                context.close()
+                context.abandon(EngineError("the engine is closed"))
             self._contexts.clear()
             if self._rows is not None and self._network is not None:
                 with contextlib.suppress(CudaError):
-                    self._runtime.unpin(self._rows.reshape(-1))
+                    self.runtime.unpin(self._rows.reshape(-1))
             self._rows = None
             self._release()

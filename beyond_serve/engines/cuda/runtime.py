@@ -145,5 +145,5 @@ class CudaRuntime(Protocol):
         ...
 
     def reset(self) -> None:
-        """Give up everything this process has on the device, after an error that nothing else ends."""
+        """Give up everything this process has on the device; its memory is free for others."""
         ...

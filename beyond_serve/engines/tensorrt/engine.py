@@ -50,9 +50,8 @@ def load_tensorrt(
         return TensorRtNetwork(plan, runtime, image.row_shape, config.max_batch)
 
     runtime = (open_runtime or _runtime)(config.device)
-    # TensorRT keeps state of its own on the device, which a reset would pull from under it.
     return CudaEngine(
-        "tensorrt", config, description, runtime, open_network, resets=False, make_kernels=make_kernels
+        "tensorrt", config, description, runtime, open_network, make_kernels=make_kernels
     )
 
 

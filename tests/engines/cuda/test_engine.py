@@ -27,7 +27,7 @@ CONFIG = EngineConfig("net.plan", device="cuda:0", max_batch=8, normalization=No
 
 
 def make_engine(
-    runtime: FakeRuntime, given=BYTE_INPUT, config=CONFIG, *, resets=True, make_kernels=FakeKernels, **network
+    runtime: FakeRuntime, given=BYTE_INPUT, config=CONFIG, *, make_kernels=FakeKernels, **network
 ) -> CudaEngine:
     return CudaEngine(
         "tensorrt",
@@ -35,7 +35,6 @@ def make_engine(
         description(given, network.get("fixed_batch")),
         runtime,
         lambda device: FakeNetwork(device, given, **network),
-        resets=resets,
         make_kernels=make_kernels,
     )
 
@@ -155,57 +154,47 @@ def test_weights_that_do_not_fit(runtime: FakeRuntime) -> None:
         CudaEngine("x", CONFIG, description(BYTE_INPUT), runtime, full, make_kernels=FakeKernels)
 
 
-def test_a_lost_device_comes_back_for_all_instances(runtime: FakeRuntime) -> None:
+def test_a_lost_device_is_given_up_once_for_all_instances(runtime: FakeRuntime) -> None:
     engine = make_engine(runtime)
-    arena = pixels(6)
-    engine.adopt_rows(arena)
+    engine.adopt_rows(pixels(6))
     one, two = engine.create_context(), engine.create_context()
     runtime.fail_next("wait", 700)
+    assert not engine.lost
     with pytest.raises(InstanceLostError):
         check(one)
+    assert engine.lost
+    assert "reset" not in runtime.calls
     one.close()
-    again = engine.create_context()
     assert runtime.calls.count("reset") == 1
-    check(again)
+    assert runtime.alive == 0
     with pytest.raises(InstanceLostError, match="cudaErrorIllegalAddress"):
         check(two)
     two.close()
-    check(engine.create_context())
-    assert runtime.calls.count("reset") == 1
-    assert runtime.calls.count("pin") == 2
-
-
-def test_a_device_that_stays_lost_says_so_each_time(runtime: FakeRuntime) -> None:
-    engine = make_engine(runtime)
-    context = engine.create_context()
-    runtime.fail_next("launch", 719)
-    with pytest.raises(InstanceLostError):
-        check(context)
     for _ in range(2):
-        runtime.fail_next("bind", 46)
-        # The reset heals the fake; what refuses then is the first call after it.
-        with pytest.raises(ModelLoadError, match="cannot be loaded on the GPU"):
-            engine.create_context()
-    check(engine.create_context())
-
-
-def test_a_library_that_cannot_be_reset_stays_lost(runtime: FakeRuntime) -> None:
-    engine = make_engine(runtime, resets=False)
-    context = engine.create_context()
-    runtime.fail_next("launch", 719)
-    with pytest.raises(InstanceLostError):
-        check(context)
-    for _ in range(2):
-        with pytest.raises(InstanceLostError, match="lost to this process") as told:
+        with pytest.raises(
+            InstanceLostError, match=r"lost to this process: .*cudaErrorIllegalAddress"
+        ) as told:
             engine.create_context()
     assert "--instance-kind process" in (told.value.hint or "")
-    assert "reset" not in runtime.calls
+    engine.close()
+    assert runtime.calls.count("reset") == 1
 
 
 def test_a_start_that_loses_the_device(runtime: FakeRuntime) -> None:
     engine = make_engine(runtime)
+    other = engine.create_context()
     runtime.fail_next("synchronize", 719)
     with pytest.raises(InstanceLostError):
         engine.create_context()
-    check(engine.create_context())
-    assert "reset" in runtime.calls
+    assert engine.lost
+    assert runtime.alive == 0
+    with pytest.raises(InstanceLostError):
+        check(other)
+    other.close()
+    engine.close()
+
+
+def test_a_network_that_cannot_be_loaded(runtime: FakeRuntime) -> None:
+    runtime.fail_next("bind", 46)
+    with pytest.raises(ModelLoadError, match=r"'net\.plan' cannot be loaded on the GPU: bind"):
+        make_engine(runtime)
