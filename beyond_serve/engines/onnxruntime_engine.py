@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,20 +30,25 @@ from beyond_serve.errors import EngineError, ModelLoadError
 _FATAL_ONLY = 4
 
 
+def session_options(folder: Path, threads: int) -> Any:
+    """For a model whose external weights are in `folder`; what runs on the CPU has `threads` threads."""
+    options = require("onnxruntime").SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = _FATAL_ONLY
+    # Waiting threads would spin on cores that decoders need.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
+    return options
+
+
 class Session:
     """One ONNX Runtime session with one input. Contexts share it: `run` may be called by many threads."""
 
     def __init__(self, proto: Any, folder: Path, threads: int, input_name: str) -> None:
         ort = require("onnxruntime")
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = _FATAL_ONLY
-        # Waiting threads would spin on cores that decoders need.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
         self._session = ort.InferenceSession(
-            proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            proto.SerializeToString(), session_options(folder, threads), providers=["CPUExecutionProvider"]
         )
         self._input = input_name
         self._names = [value.name for value in self._session.get_outputs()]
@@ -103,7 +108,12 @@ class OnnxRuntimeEngine:
         self._proto: Any = load_proto(path)
         self._image, warnings = image_input(description, config.normalization, config.image_size)
         try:
-            batch = self._freed_batch(description)
+            self._proto, batch = free_batch(
+                self._proto,
+                description,
+                self._image.row_shape,
+                lambda proto: self._session(proto, self._input),
+            )
             if description.batch is not None:
                 warnings += (batch_warning(description.batch, freed=batch is None),)
             self.info = describe_engine(
@@ -121,23 +131,6 @@ class OnnxRuntimeEngine:
 
     def _session(self, proto: Any, input_name: str) -> Session:
         return Session(proto, self._folder, self._threads, input_name)
-
-    def _freed_batch(self, description: ModelDescription) -> int | None:
-        """Free a fixed batch axis in `self._proto` if the answers stay the same; else the fixed size."""
-        batch = description.batch
-        if batch is None:
-            return None
-        own = self._session(self._proto, self._input)
-        freed = with_free_batch(self._proto, self._input)
-        rows = probe_rows(self._image.row_shape, DTYPES[description.datatype], batch + 1)
-        try:
-            run_freed = self._session(freed, self._input).run
-        except Exception:  # the graph holds constants of the old batch
-            return batch
-        if not frees_cleanly(rows, batch, own.run, run_freed):
-            return batch
-        self._proto = freed
-        return None
 
     def session(self, *, images: bool) -> Session:
         """
@@ -171,6 +164,33 @@ class OnnxRuntimeEngine:
     def close(self) -> None:
         with self._lock:
             self._proto = self._images = self._tensors = None
+
+
+def free_batch(
+    proto: Any,
+    description: ModelDescription,
+    row_shape: tuple[int, ...],
+    open_session: Callable[[Any], Session],
+) -> tuple[Any, int | None]:
+    """`proto` with its batch axis freed if the answers stay the same, and None; else as it is, and the size.
+
+    Args:
+        row_shape: of one image in the model's own layout.
+        open_session: makes a session of a graph whose input is the model's own.
+    """
+    batch = description.batch
+    if batch is None:
+        return proto, None
+    own = open_session(proto)
+    freed = with_free_batch(proto, description.inputs[0].name)
+    rows = probe_rows(row_shape, DTYPES[description.datatype], batch + 1)
+    try:
+        run_freed = open_session(freed).run
+    except Exception:  # the graph holds constants of the old batch
+        return proto, batch
+    if not frees_cleanly(rows, batch, own.run, run_freed):
+        return proto, batch
+    return freed, None
 
 
 def choose_own_precision(requested: str, description: ModelDescription) -> str:

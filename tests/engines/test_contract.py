@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from tests.engines.batches import encoded_batch, image_batch, infer, tensor_batc
 from tests.engines.cuda.cpu_kernels import COMPILER, CpuKernelRuntime, build
 from tests.engines.cuda.onnx_network import onnx_engine
 from tests.engines.models import Net, images, normalised, write
+from tests.engines.onnxruntime_on_cpu import onnxruntime_on_cpu
 
 TABLE = {"name": "tiny", "input": [12, 16, 3], "classes": 7, "latency_ms": {"1": 0.01, "4": 0.02}}
 CASES = {
@@ -33,6 +34,7 @@ CASES = {
     "openvino ir": ("xml", "openvino", "fp32"),
     "onnxruntime": ("onnx", "onnxruntime", "fp32"),
     "cuda": ("onnx", "cuda", "fp32"),
+    "onnxruntime cuda": ("onnx", "onnxruntime cuda", "fp32"),
 }
 # bf16 keeps 8 bits of each factor, and a kernel for one row may round another way than one for five.
 TOLERANCE = {"openvino bf16": 0.02}
@@ -63,10 +65,12 @@ def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     config = EngineConfig(
         source, engine=name, precision=precision, max_batch=4, normalization=Normalization()
     )
-    if name == "cuda":
+    if name.endswith("cuda"):
         if COMPILER is None:
             pytest.skip("g++ is not installed")
-        engine: Engine = onnx_engine(config, CpuKernelRuntime(build(tmp_path_factory.mktemp("kernels"))))
+        runtime = CpuKernelRuntime(build(tmp_path_factory.mktemp("kernels")))
+        make = onnx_engine if name == "cuda" else onnxruntime_on_cpu
+        engine: Engine = make(replace(config, engine=name.split()[0]), runtime)
     else:
         engine = load_engine(config)
     context = engine.create_context()
