@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from beyond_serve.batching.device_share import DeviceShare, Member
 from beyond_serve.batching.instance import Instance
@@ -43,7 +44,7 @@ class FreeInstances:
             shares: by device; for those that are missing nobody's leave is needed.
         """
         for device, share in shares.items():
-            self._turns[device] = share.join(weight, lambda device=device: self._turn_came(device))
+            self._turns[device] = share.join(weight, partial(self._turn_came, device))
 
     def add(self, instance: Instance) -> None:
         """`instance` is new and may be given a batch."""

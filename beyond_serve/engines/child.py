@@ -1,6 +1,7 @@
 """The child process of a process instance: loads its own engine, reads rows from shared memory.
 
 Speaks with its parent over one pipe, pickled tuples, one answer to each message:
+("describe", source, trust_plan, device) → ("described", ModelDescription) | ("failed", BeyondError)
 ("load", EngineConfig) → ("loaded", EngineInfo) | ("failed", BeyondError)
 ("arena", path, count, shape) → ("ready",)
 ("prepare",) → ("prepared",) | ("failed", BeyondError)
@@ -16,6 +17,8 @@ from typing import Any, NamedTuple
 
 from beyond_serve.batching import BatchTiming
 from beyond_serve.engines.classify import BatchOutputs
+from beyond_serve.engines.collector import settle_collector
+from beyond_serve.engines.describe import describe_model
 from beyond_serve.engines.execution import run_rows
 from beyond_serve.engines.load import EngineConfig, load_engine
 from beyond_serve.engines.protocol import IMAGE, BatchRows, Engine, ExecutionContext
@@ -51,29 +54,37 @@ class Child:
 
     def _answer(self, message: tuple[Any, ...]) -> object:
         try:
-            match message:
-                case ("run", key, rows, top_k, tensors):
-                    return self._run(key, rows, top_k, tensors=tensors)
-                case ("load", config):
-                    return ("loaded", self._load(config))
-                case ("arena", path, count, shape):
-                    assert self._engine is not None
-                    self._arena = attach_arena(path, count, shape)
-                    self._engine.adopt_rows(self._arena.array)
-                    return ("ready",)
-                case ("prepare",):
-                    assert self._engine is not None
-                    self._engine.prepare_tensors()
-                    return ("prepared",)
-            raise EngineError(f"the child does not know the message {message[0]!r}")
+            if message[0] == "run":
+                _, key, rows, top_k, tensors = message
+                return self._run(key, rows, top_k, tensors=tensors)
+            return self._prepare(message)
         except BeyondError as error:
             return ("failed", error)
         except Exception as error:
             return ("failed", EngineError(f"{type(error).__name__}: {error}"))
 
+    def _prepare(self, message: tuple[Any, ...]) -> object:
+        """Everything but batches. Raises BeyondError, and whatever a library may."""
+        match message:
+            case ("describe", source, trust_plan, device):
+                return ("described", describe_model(source, trust_plan=trust_plan, device=device))
+            case ("load", config):
+                return ("loaded", self._load(config))
+            case ("arena", path, count, shape):
+                assert self._engine is not None
+                self._arena = attach_arena(path, count, shape)
+                self._engine.adopt_rows(self._arena.array)
+                return ("ready",)
+            case ("prepare",):
+                assert self._engine is not None
+                self._engine.prepare_tensors()
+                return ("prepared",)
+        raise EngineError(f"the child does not know the message {message[0]!r}")
+
     def _load(self, config: EngineConfig) -> object:
         self._engine = load_engine(config)
         self._context = self._engine.create_context()
+        settle_collector()
         return self._engine.info
 
     def _run(self, key: object, rows: Any, top_k: int, *, tensors: bool) -> ChildReply:
@@ -86,9 +97,7 @@ class Child:
         elif isinstance(key, tuple):
             # A restarted child has not been told; it costs nothing the second time.
             self._engine.prepare_tensors()
-        outputs, error = run_rows(
-            self._context, self._engine.info, batch, timing, top_k, tensors=tensors
-        )
+        outputs, error = run_rows(self._context, self._engine.info, batch, timing, top_k, tensors=tensors)
         borders = (timing.started, timing.copied_in, timing.inferred, timing.copied_out, timing.postprocessed)
         return ChildReply(borders, outputs, error)
 

@@ -17,7 +17,7 @@ class EngineConfig:
         source: path of .onnx, .xml, .plan, .engine or .pt2, or "null:", "null:224", "sim:table.json".
         engine: auto | openvino | onnxruntime | tensorrt | torch.
         precision: auto | fp32 | bf16 | fp16 | int8.
-        device: auto | cpu | cuda:N.
+        device: auto | cpu | cuda:N | sim:N (an emulated one, of `sim:` models).
         threads: CPU threads of one context; 0 divides the cores among the instances.
         instances: contexts that run at the same time.
         max_batch: the largest batch to be ready for; a larger one still runs.

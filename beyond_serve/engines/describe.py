@@ -56,9 +56,13 @@ class ModelDescription:
         return self.layout is not None
 
 
-def describe_model(source: str) -> ModelDescription:
+def describe_model(source: str, *, trust_plan: bool = False, device: str = "auto") -> ModelDescription:
     """Describe the model at `source`. Compiles nothing; reads the file. A TensorRT plan can only be read on
     a machine with a GPU and TensorRT, by loading it.
+
+    Args:
+        trust_plan: load a plan that brings host code.
+        device: the GPU that loads a plan; the first one where it is none.
 
     Raises:
         ModelLoadError: missing, no model, no model that takes one image input, or not readable here.
@@ -75,9 +79,10 @@ def describe_model(source: str) -> ModelDescription:
         case "ir":
             facts = ir_file.read_facts(ir_file.read_openvino(path))
         case "plan":
-            from beyond_serve.engines.tensorrt.describe import read_facts
+            from beyond_serve.engines.tensorrt.describe import read_facts as read_plan_facts
 
-            facts = read_facts(path)
+            on = device if device.startswith("cuda") else "cuda:0"
+            facts = read_plan_facts(path, trust_plan=trust_plan, device=on)
         case _:
             from beyond_serve.engines.torch.describe import read_facts
 

@@ -84,6 +84,7 @@ class InstanceGroup:
 
     def instance_lost(self, instance: RunningInstance, batch: Batch | None, error: BeyondError) -> None:
         name = instance.name
+        what = "was lost" if name in self._alive else "did not start"
         self._alive.discard(name)
         self._batcher.instance_gone(instance)
         self.last_error = error
@@ -95,7 +96,8 @@ class InstanceGroup:
         if not self._closed:
             losses = self._losses[name] = self._losses.get(name, 0) + 1
             wait_ns = back_off_ns(losses)
-            log.error("instance %s was lost (%s); restart in %.2f s", name, error.message, wait_ns / 1e9)
+            why = f"{error.message}; {error.hint}" if error.hint else error.message
+            log.error("instance %s %s (%s); restart in %.2f s", name, what, why, wait_ns / 1e9)
             self._timers[name] = self._clock.call_at_ns(
                 self._clock.now_ns() + wait_ns, lambda: self._start_one(name)
             )

@@ -23,7 +23,8 @@ PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
 def load_engine(config: EngineConfig) -> Engine:
     """Load the model. Blocks for as long as reading, compiling and checking take.
 
-    `null:` and `sim:` name their engine themselves; engine, precision and device are then ignored.
+    `null:` and `sim:` name their engine themselves; engine and precision are then ignored, and so is any
+    device but `sim:N`, the emulated device of that number.
 
     Raises:
         ModelLoadError: the model cannot be loaded as asked; says why, and what would work.
@@ -32,11 +33,12 @@ def load_engine(config: EngineConfig) -> Engine:
     if config.source.startswith("null:"):
         return NullEngine(parse_null(config.source), config.max_batch)
     if config.source.startswith("sim:"):
-        return SimEngine(read_sim_table(config.source), config.max_batch)
+        return SimEngine(read_sim_table(config.source), config.max_batch, config.device)
     checked_path(config.source)
     choice = choose(config.source, config.engine, config.device)
     config = replace(config, engine=choice.engine, device=choice.device)
-    return _load(config, describe_model(config.source))
+    described = describe_model(config.source, trust_plan=config.trust_plan, device=config.device)
+    return _load(config, described)
 
 
 def _load(config: EngineConfig, description: ModelDescription) -> Engine:
@@ -63,7 +65,7 @@ def _load(config: EngineConfig, description: ModelDescription) -> Engine:
 def _check(config: EngineConfig) -> None:
     _one_of("engine", config.engine, ENGINES)
     _one_of("precision", config.precision, PRECISIONS)
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", config.device):
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|sim:\d+", config.device):
         raise ModelLoadError(f"unknown device '{config.device}'", "choose auto, cpu or cuda:N")
     for name in ("instances", "max_batch"):
         if getattr(config, name) < 1:

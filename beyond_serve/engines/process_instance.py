@@ -14,6 +14,7 @@ from multiprocessing.process import BaseProcess
 
 from beyond_serve.batching import Batch
 from beyond_serve.engines.child import ChildReply, child_main
+from beyond_serve.engines.describe import ModelDescription
 from beyond_serve.engines.instance import InstanceEvents
 from beyond_serve.engines.load import EngineConfig
 from beyond_serve.engines.protocol import EngineInfo
@@ -54,6 +55,14 @@ class ChildProcess:
             failure: BeyondError = answer[1]
             raise failure
         return answer
+
+    def describe(self, source: str, *, trust_plan: bool, device: str) -> ModelDescription:
+        """`describe_model` in the child: for files that only a library on the device can read, which the
+        parent would otherwise open too. Raises as it does, and as `ask`."""
+        answer = self.ask("describe", source, trust_plan, device)
+        assert isinstance(answer, tuple)
+        description: ModelDescription = answer[1]
+        return description
 
     def load(self, config: EngineConfig) -> EngineInfo:
         answer = self.ask("load", config)

@@ -157,12 +157,17 @@ class SimContext:
 
 
 class SimEngine:
-    """Sleeps as long as the table says and answers fixed logits: class 0 best, then 1, 2, …"""
+    """Sleeps as long as the table says and answers fixed logits: class 0 best, then 1, 2, …
+
+    device: "sim:N" for one of several emulated devices, which do not slow each other down; anything else
+    for the only one.
+    """
 
     def __init__(
         self,
         table: SimTable,
         max_batch: int,
+        device: str = "auto",
         *,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], int] = time.monotonic_ns,
@@ -171,7 +176,7 @@ class SimEngine:
         self.info = EngineInfo(
             engine="sim",
             precision="fp32",
-            device=f"simulated {table.name}",
+            device=device if device.startswith("sim:") else f"simulated {table.name}",
             inputs=facts.inputs,
             outputs=facts.outputs,
             image_shape=table.input,

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from beyond_serve.preprocess.native import available, simd
 from beyond_serve.server.config import Address
+from beyond_serve.server.device_list import with_card
 from beyond_serve.server.model import Model
 
 
@@ -14,10 +15,13 @@ def announce_models(models: Sequence[Model], plans: Mapping[str, str]) -> Iterat
     for model in models:
         config, info = model.config, model.info
         simulated = "  (simulated: its answers and its speed are made up)" if info.simulated else ""
+        devices = info.device.split(",")
         plural = "s" if config.instances != 1 else ""
-        yield f"{model.name}: {info.engine} {info.precision} on {info.device}{simulated}"
+        each = " on each" if len(devices) > 1 else ""
+        where = ", ".join(with_card(device) for device in devices)
+        yield f"{model.name}: {info.engine} {info.precision} on {where}{simulated}"
         yield (
-            f"  {config.instances} {config.instance_kind} instance{plural}"
+            f"  {config.instances} {config.instance_kind} instance{plural}{each}"
             f", policy {config.policy}, batches of up to {model.max_batch}"
             f", delay at most {config.max_delay_us} us"
             f", queue of {config.max_queue}"

@@ -11,7 +11,8 @@ from beyond_serve.server.options import OPTIONS, Option
 
 DESCRIPTION = "Serve image models over HTTP and gRPC, with dynamic batching and a trace of every request."
 EPILOG = """\
-PATH is model.onnx, model.xml (OpenVINO), the word demo, null:, null:224 or sim:table.json.
+PATH is model.onnx, model.xml (OpenVINO), model.plan or model.engine (TensorRT), model.pt2 (PyTorch), the word
+demo, null:, null:224 or sim:table.json.
 All options can stand in the TOML file under the same names; flags win over the file."""
 
 

@@ -12,6 +12,7 @@ from typing import Any, cast
 from beyond_serve.batching import Levels
 from beyond_serve.errors import ConfigError
 from beyond_serve.preprocess.plan import Fidelity
+from beyond_serve.server.device_list import parse_devices
 from beyond_serve.server.ladder_rungs import parse_ladder
 from beyond_serve.server.options import OPTIONS, Option
 
@@ -45,6 +46,7 @@ class ModelConfig:
     decode: str = "auto"
     tolerate_corrupt: bool = False
     max_pixels: int = 50_000_000
+    trust_plan: bool = False
 
     @property
     def levels(self) -> Levels:
@@ -224,6 +226,7 @@ def _model(name: str, source: str, values: Mapping[str, Any]) -> ModelConfig:
     config = ModelConfig(name, source, **{o.field: values[o.name] for o in OPTIONS if o.scope == "model"})
     config.levels  # noqa: B018 - checked once, at the start
     parse_ladder(config.ladder)
+    parse_devices(config.device)
     return config
 
 

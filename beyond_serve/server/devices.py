@@ -19,14 +19,19 @@ class Devices:
         """
         Args:
             batches: that may run on one device at the same time; 0 for as many as the model with most
-                instances has.
+                instances has on each.
         """
         self._shared = len(models) > 1
         self._batches = batches or max((model.instances for model in models), default=1)
         self._shares: dict[str, DeviceShare] = {}
 
-    def share(self, info: EngineInfo) -> DeviceShare | None:
-        """What the models on that device take turns by; None where there is nothing to share."""
-        if not self._shared or info.inline:
-            return None
-        return self._shares.setdefault(info.device, DeviceShare(self._batches))
+    def shares(self, infos: Sequence[EngineInfo]) -> dict[str, DeviceShare]:
+        """What the models on these engines' devices take turns by, for each device; none where there is
+        nothing to share."""
+        if not self._shared:
+            return {}
+        return {
+            info.device: self._shares.setdefault(info.device, DeviceShare(self._batches))
+            for info in infos
+            if not info.inline
+        }

@@ -3,38 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-import functools
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol
 
 from beyond_serve.batching import Admission, Batcher, Clock
 from beyond_serve.demo.location import demo_model
+from beyond_serve.engines.config import EngineConfig
 from beyond_serve.engines.cores import available_cores
-from beyond_serve.engines.describe import describe_model
+from beyond_serve.engines.describe import FORMATS, ModelDescription, describe_model
 from beyond_serve.engines.group import InstanceGroup
-from beyond_serve.engines.instance import InlineInstance, InstanceEvents, RunningInstance, ThreadInstance
-from beyond_serve.engines.load import EngineConfig, load_engine
-from beyond_serve.engines.process_instance import ChildProcess, ProcessInstance
-from beyond_serve.engines.protocol import Engine, EngineInfo
-from beyond_serve.engines.shared_rows import SharedArena
+from beyond_serve.engines.instance import InstanceEvents, RunningInstance
+from beyond_serve.engines.process_instance import ChildProcess
+from beyond_serve.engines.protocol import EngineInfo
 from beyond_serve.engines.slots import SlotArena
 from beyond_serve.errors import BeyondError, ModelLoadError
 from beyond_serve.preprocess.host import HostPreprocessor
 from beyond_serve.preprocess.labels import load_labels
 from beyond_serve.preprocess.plan import Fidelity, PreprocessPlan
 from beyond_serve.preprocess.presets import load_plan
+from beyond_serve.server.backends import Backend, load_here, load_in_children
 from beyond_serve.server.batch_costs.learn import learn_costs
-from beyond_serve.server.batch_policy import asked_max_batch, largest_batch, make_policy
+from beyond_serve.server.batch_policy import asked_max_batch, largest_batch, limit_warning, make_policy
 from beyond_serve.server.config import ModelConfig
+from beyond_serve.server.device_list import present_devices
 from beyond_serve.server.devices import Devices
 from beyond_serve.server.fidelity_ladder import FidelityLadder
+from beyond_serve.server.joined_info import joined_info
 from beyond_serve.server.ladder_rungs import parse_ladder
 from beyond_serve.server.model import Model
 from beyond_serve.server.stage import ImageLine, PreprocessStage
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,24 +50,39 @@ class Shared:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What was learned of a model from its files, before its engine is loaded."""
+    """What was learned of a model from its files, before its engines are loaded.
 
-    engine: EngineConfig
+    engines: one for each device.
+    """
+
+    engines: tuple[EngineConfig, ...]
     plan: PreprocessPlan | None
     plan_from: str
     labels: tuple[str, ...] | None
 
+    @property
+    def engine(self) -> EngineConfig:
+        """The first device's; the others differ in the device alone."""
+        return self.engines[0]
 
-def read_source(config: ModelConfig) -> Source:
-    """Read the model's description, preprocessing and labels. Blocks.
+
+class Describe(Protocol):
+    """`describe_model`, here or in a child."""
+
+    def __call__(self, source: str, *, trust_plan: bool, device: str) -> ModelDescription: ...
+
+
+def read_source(config: ModelConfig, describe: Describe = describe_model) -> Source:
+    """Read the model's description, preprocessing and labels, and find its devices. Blocks.
 
     Raises:
-        ModelLoadError, ConfigError: a file is missing or makes no sense.
+        ModelLoadError, ConfigError: a file or a device is missing or makes no sense.
     """
     path = str(demo_model()) if config.source == "demo" else config.source
+    devices = present_devices(config.device, path)
     plan: PreprocessPlan | None = None
     plan_from, labels = "none: the engine takes the bytes as they are", None
-    description = describe_model(path)
+    description = describe(path, trust_plan=config.trust_plan, device=devices[0])
     if description.takes_images:
         beside = None if path.startswith(("null:", "sim:")) else Path(path)
         plan, plan_from = load_plan(beside, description.image_size)
@@ -77,14 +91,15 @@ def read_source(config: ModelConfig) -> Source:
         source=path,
         engine=config.engine,
         precision=config.precision,
-        device=config.device,
-        threads=max(1, available_cores() // config.instances),
+        device=devices[0],
+        threads=max(1, available_cores() // (config.instances * len(devices))),
         instances=config.instances if config.instance_kind == "thread" else 1,
         max_batch=asked_max_batch(config),
+        trust_plan=config.trust_plan,
         image_size=plan.output_shape[:2] if plan is not None else None,
         normalization=plan.normalization if plan is not None else None,
     )
-    return Source(engine, plan, plan_from, labels)
+    return Source(tuple(replace(engine, device=device) for device in devices), plan, plan_from, labels)
 
 
 async def open_model(config: ModelConfig, shared: Shared) -> tuple[Model, str]:
@@ -93,19 +108,12 @@ async def open_model(config: ModelConfig, shared: Shared) -> tuple[Model, str]:
     Raises:
         ModelLoadError, ConfigError: it cannot be served; nothing is left behind.
     """
-    in_thread = functools.partial(shared.loop.run_in_executor, None)
-    source = await in_thread(read_source, config)
-    if config.instance_kind == "process":
-        child = await in_thread(functools.partial(ChildProcess, f"{config.name}-0"))
-        try:
-            info = await in_thread(child.load, source.engine)
-        except BaseException:
-            await in_thread(child.close)
-            raise
-        model = _process_model(config, source, info, child, shared)
-    else:
-        engine = await in_thread(load_engine, source.engine)
-        model = _thread_model(config, source, engine, shared)
+    source, backend = await _load(config)
+    try:
+        model = await _model(config, source, backend, shared)
+    except BaseException:
+        await asyncio.to_thread(backend.close)
+        raise
     await _start(model)
     try:
         await learn_costs(model, source.engine, shared.clock)
@@ -115,17 +123,34 @@ async def open_model(config: ModelConfig, shared: Shared) -> tuple[Model, str]:
     return model, source.plan_from
 
 
-def _model(config: ModelConfig, source: Source, info: EngineInfo, shared: Shared) -> tuple[Model, Batcher]:
-    admission = Admission(config.max_queue, config.levels, int(config.max_queue_mb * 1024 * 1024))
-    batcher = Batcher(make_policy(config), admission, shared.clock, max_batch=largest_batch(config, info))
-    share = shared.devices.share(info)
-    if share is not None:
-        batcher.share_devices({info.device: share}, config.weight)
+async def _load(config: ModelConfig) -> tuple[Source, Backend]:
+    if config.instance_kind != "process":
+        source = await asyncio.to_thread(read_source, config)
+        return source, await load_here(source.engines)
+    # Described in the child: reading some files opens the device, which this process is not to have.
+    child = await asyncio.to_thread(ChildProcess, f"{config.name}-0")
+    try:
+        source = await asyncio.to_thread(read_source, config, child.describe)
+    except BaseException:
+        await asyncio.to_thread(child.close)
+        raise
+    return source, await load_in_children(config.name, child, source.engines)
+
+
+async def _model(config: ModelConfig, source: Source, backend: Backend, shared: Shared) -> Model:
+    """The model with its instances, not yet started."""
+    info = joined_info(config.name, backend.infos)
+    check_precision(config, info)
+    info = replace(info, warnings=(*info.warnings, *limit_warning(config, info)))
     plan = source.plan if info.image_shape is not None else None
     if config.ladder and plan is None:
         raise ModelLoadError(
             f"'{config.name}' is not preprocessed here, so it has no ladder", "leave --ladder out for it"
         )
+    admission = Admission(config.max_queue, config.levels, int(config.max_queue_mb * 1024 * 1024))
+    policy = make_policy(config, len(source.engines))
+    batcher = Batcher(policy, admission, shared.clock, max_batch=largest_batch(config, info))
+    batcher.share_devices(shared.devices.shares(backend.infos), config.weight)
     model = Model(
         config,
         info,
@@ -136,48 +161,49 @@ def _model(config: ModelConfig, source: Source, info: EngineInfo, shared: Shared
         batcher=batcher,
     )
     batcher.observer = model
-    return model, batcher
-
-
-def slot_count(config: ModelConfig, info: EngineInfo, workers: int) -> int:
-    """Rows for a batch running and a batch forming on each instance, and for what is being decoded."""
-    return config.instances * 2 * largest_batch(config, info) + 2 * workers
-
-
-def _thread_model(config: ModelConfig, source: Source, engine: Engine, shared: Shared) -> Model:
-    info = engine.info
-    model, batcher = _model(config, source, info, shared)
-    arena: SlotArena | None = None
+    places = instance_places(config, backend.infos)
     if info.image_shape is not None:
-        arena = SlotArena(slot_count(config, info, shared.decode_workers), info.image_shape)
+        count = slot_count(len(places), batcher.max_batch, shared.decode_workers)
+        arena = await asyncio.to_thread(backend.make_rows, count, info.image_shape)
         _connect(model, batcher, arena, shared)
 
     def make(name: str, events: InstanceEvents) -> RunningInstance:
-        if info.inline:
-            return InlineInstance(name, engine, events)
-        return ThreadInstance(name, engine, events, shared.loop, arena)
+        return backend.instance(places[name], name, events)
 
-    _group(model, batcher, make, shared, engine.close)
+    model.group = InstanceGroup(tuple(places), make, batcher, shared.clock)
+    model.metrics.devices = {name: backend.infos[place].device for name, place in places.items()}
+    model.release = backend.close
     return model
 
 
-def _process_model(
-    config: ModelConfig, source: Source, info: EngineInfo, first: ChildProcess, shared: Shared
-) -> Model:
-    model, batcher = _model(config, source, info, shared)
-    arena: SharedArena | None = None
-    if info.image_shape is not None:
-        arena = SharedArena(slot_count(config, info, shared.decode_workers), info.image_shape)
-        _connect(model, batcher, arena.slots, shared)
-    unused = [first]
+def instance_places(config: ModelConfig, infos: Sequence[EngineInfo]) -> dict[str, int]:
+    """Each instance's name and the position of its device; of several devices the name tells which."""
+    if len(infos) == 1:
+        return {f"{config.name}-{number}": 0 for number in range(config.instances)}
+    return {
+        f"{config.name}-{info.device}-{number}": place
+        for place, info in enumerate(infos)
+        for number in range(config.instances)
+    }
 
-    def make(name: str, events: InstanceEvents) -> RunningInstance:
-        # The child that told what the model is becomes the first instance.
-        child = unused.pop() if unused else None
-        return ProcessInstance(name, source.engine, info, events, shared.loop, arena, child)
 
-    _group(model, batcher, make, shared, arena.close if arena is not None else None)
-    return model
+def slot_count(instances: int, max_batch: int, workers: int) -> int:
+    """Rows for a batch running and a batch forming on each instance, and for what is being decoded."""
+    return 2 * instances * max_batch + 2 * workers
+
+
+def check_precision(config: ModelConfig, info: EngineInfo) -> None:
+    """A file that was compiled for a precision computes in that.
+
+    Raises:
+        ModelLoadError: another is asked for.
+    """
+    kind = FORMATS.get(Path(config.source).suffix.lower())
+    if kind in ("plan", "pt2") and config.precision not in ("auto", info.precision):
+        raise ModelLoadError(
+            f"'{config.source}' was built to compute in {info.precision} and not in {config.precision}",
+            "use --precision auto, or build the file anew with beyond-models build",
+        )
 
 
 def _connect(model: Model, batcher: Batcher, arena: SlotArena, shared: Shared) -> None:
@@ -214,18 +240,6 @@ def _ladder(model: Model, line: ImageLine, shared: Shared) -> FidelityLadder:
 
     bound_ns = round(config.ladder_wait_ms * 1e6)
     return FidelityLadder(rungs, line, preprocessors, shared.clock, bound_ns, model.expected_wait_ns, other)
-
-
-def _group(
-    model: Model,
-    batcher: Batcher,
-    make: Callable[[str, InstanceEvents], RunningInstance],
-    shared: Shared,
-    release: Callable[[], None] | None,
-) -> None:
-    names = [f"{model.name}-{index}" for index in range(model.config.instances)]
-    model.group = InstanceGroup(names, make, batcher, shared.clock)
-    model.release = release
 
 
 async def _start(model: Model) -> None:

@@ -96,7 +96,11 @@ class ModelGauges(Protocol):
 
 
 class ModelMetrics:
-    """What is counted for one model. Owned by the event loop."""
+    """What is counted for one model. Owned by the event loop.
+
+    Attributes:
+        devices: each instance's device, by the instance's name.
+    """
 
     def __init__(self, name: str, gauges: ModelGauges) -> None:
         self.name = name
@@ -107,9 +111,14 @@ class ModelMetrics:
         self.cancelled: Counter[str] = Counter()
         self.batch_sizes: Counter[int] = Counter()
         self.releases: Counter[str] = Counter()
+        self.devices: Mapping[str, str] = {}
+        self.instance_batches: Counter[str] = Counter()
+        self.instance_images: Counter[str] = Counter()
 
     def record_batch(self, batch: Batch) -> None:
         self.stages.fold_if_many()
+        self.instance_batches[batch.timing.instance] += 1
+        self.instance_images[batch.timing.instance] += len(batch)
         self.batch_sizes[len(batch)] += 1
         self.releases[batch.release] += 1
 
@@ -125,6 +134,7 @@ class Metrics:
         yield from self._stages()
         yield from self._counters()
         yield from self._batches()
+        yield from self._instances()
         yield from self._gauges()
         lag = HistogramMetricFamily("beyond_event_loop_lag_seconds", "How late the event loop runs timers.")
         lag.add_metric([], *self._lag.histogram.read())
@@ -179,6 +189,18 @@ class Metrics:
             for release, count in model.releases.items():
                 releases.add_metric([model.name, release], count)
         yield from (sizes, releases)
+
+    def _instances(self) -> Iterator[Family]:
+        labels = ["model", "instance", "device"]
+        batches = CounterMetricFamily(
+            "beyond_instance_batches", "Batches that an instance ran, failed ones too.", labels=labels
+        )
+        images = CounterMetricFamily("beyond_instance_images", "Images in these batches.", labels=labels)
+        for model in self.models.values():
+            for name, device in model.devices.items():
+                batches.add_metric([model.name, name, device], model.instance_batches[name])
+                images.add_metric([model.name, name, device], model.instance_images[name])
+        yield from (batches, images)
 
     def _gauges(self) -> Iterator[Family]:
         gauges = {

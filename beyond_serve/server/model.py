@@ -80,6 +80,12 @@ class Model:
         return not self.closing and self.instances_alive > 0
 
     @property
+    def why_not_ready(self) -> str:
+        """While it is not `ready`: the latest of its instances' failures."""
+        error = self.group.last_error if self.group is not None else None
+        return "no instance is alive" + (f": {error.message}" if error is not None else "")
+
+    @property
     def capacity(self) -> int:
         return self._admission.capacity
 

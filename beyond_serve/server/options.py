@@ -38,12 +38,20 @@ class Option:
 
 
 OPTIONS: tuple[Option, ...] = (
-    Option("device", str, "auto", "where the model runs: auto, cpu, cuda:N", "model"),
+    Option(
+        "device",
+        str,
+        "auto",
+        "where the model runs: auto (a GPU where there is one that the engine can use), cpu, cuda:N, several "
+        "as cuda:0,cuda:1, or cuda:all; sim:0,sim:1 for emulated ones",
+        "model",
+    ),
     Option(
         "engine",
         str,
         "auto",
-        "what runs it",
+        "what runs it: openvino (.onnx and .xml, CPU), onnxruntime (.onnx, CPU or GPU), tensorrt (.plan and "
+        ".engine, GPU), torch (.pt2, CPU or GPU); auto takes the first of them that can",
         "model",
         choices=("auto", "openvino", "onnxruntime", "tensorrt", "torch"),
     ),
@@ -51,11 +59,26 @@ OPTIONS: tuple[Option, ...] = (
         "precision",
         str,
         "auto",
-        "auto is bf16 where the CPU has it and the model stays right, else fp32",
+        "what .onnx and .xml compute in; auto is bf16 where the CPU has it and the model stays right, else "
+        "the file's own. A .plan or .pt2 was built for one, and another is refused",
         "model",
         choices=("auto", "fp32", "bf16", "fp16", "int8"),
     ),
-    Option("instances", int, 1, "how many instances run batches at the same time", "model", minimum=1),
+    Option(
+        "trust-plan",
+        bool,
+        False,
+        "run host code that a TensorRT plan brings with it; only for plans of your own",
+        "model",
+    ),
+    Option(
+        "instances",
+        int,
+        1,
+        "how many instances run batches at the same time, on each device",
+        "model",
+        minimum=1,
+    ),
     Option(
         "instance-kind",
         str,

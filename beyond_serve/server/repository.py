@@ -112,7 +112,7 @@ class ModelRepository:
     @staticmethod
     def _status(entry: _Entry) -> ModelStatus:
         if entry.state == "READY" and entry.model is not None and not entry.model.ready:
-            return ModelStatus(entry.config.name, "1", "UNAVAILABLE", "no instance is alive")
+            return ModelStatus(entry.config.name, "1", "UNAVAILABLE", entry.model.why_not_ready)
         return ModelStatus(entry.config.name, "1", entry.state, entry.reason)
 
     async def load(self, name: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import signal
@@ -11,6 +10,7 @@ import time
 from collections.abc import Callable
 
 from beyond_serve.batching import LoopClock
+from beyond_serve.engines.collector import settle_collector
 from beyond_serve.engines.cores import available_cores
 from beyond_serve.preprocess.image_pool import ImagePool
 from beyond_serve.server.announce import announce_models
@@ -160,11 +160,7 @@ async def serve(config: ServerConfig, say: Callable[[str], None]) -> int:
     if starting.exception() is not None:
         asked.cancel()
         await starting
-    # What start-up made lives as long as the server: keep the collector from walking it again and again.
-    gc.collect()
-    gc.freeze()
-    # Requests are freed without the collector; look for the rare cycle rarely. An invented number.
-    gc.set_threshold(50_000, 20, 100)
+    settle_collector()
     await asked
     if await service.stop():
         return 0

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from beyond_serve.batching import BatchTiming
+from beyond_serve.engines.load import EngineConfig, load_engine
 from beyond_serve.engines.sim_engine import SimEngine, SimTable, read_sim_table
 from beyond_serve.errors import ModelLoadError
 from tests.engines.batches import image_batch, infer, tensor_batch
@@ -151,5 +152,12 @@ def test_it_says_that_it_is_simulated() -> None:
     info = SimEngine(TABLE, 2).info
     assert info.simulated
     assert "tiny" in info.device
+    assert SimEngine(TABLE, 2, "cpu").info.device == info.device
     assert "simulated" in info.warnings[0]
     assert not info.inline
+
+
+def test_several_emulated_devices_are_told_apart(tmp_path: Path) -> None:
+    source = write(tmp_path, GOOD)
+    devices = [load_engine(EngineConfig(source, device=f"sim:{number}")).info.device for number in (0, 1)]
+    assert devices == ["sim:0", "sim:1"]

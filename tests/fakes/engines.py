@@ -49,6 +49,7 @@ class FakeEngine:
         self.on_create: Callable[[], None] | None = None
         self.contexts: list[FakeContext] = []
         self.prepared = 0
+        self.adopted: list[NDArray[np.uint8]] = []
         self.closed = False
         self.threads: set[str] = set()
 
@@ -58,6 +59,9 @@ class FakeEngine:
         self.threads.add(threading.current_thread().name)
         self.contexts.append(FakeContext(self))
         return self.contexts[-1]
+
+    def adopt_rows(self, rows: NDArray[np.uint8]) -> None:
+        self.adopted.append(rows)
 
     def prepare_tensors(self) -> None:
         self.prepared += 1

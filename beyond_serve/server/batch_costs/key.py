@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from importlib import metadata
@@ -12,12 +13,16 @@ from typing import Any
 
 from beyond_serve import __version__
 from beyond_serve.engines.protocol import EngineInfo
+from beyond_serve.server.device_list import card
 
 HASHED_BYTES = 32 * 1024 * 1024
 """Up to here a model is known by its content; larger ones by path, size and time, since hashing some
 hundred megabytes would take as long as measuring. An invented number."""
 
-_DISTRIBUTIONS = {"onnxruntime": ("onnxruntime", "onnxruntime-gpu")}
+_DISTRIBUTIONS = {
+    "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
+    "tensorrt": ("tensorrt", "tensorrt-lean", "tensorrt-rtx"),
+}
 _CPU_INFO = Path("/proc/cpuinfo")
 
 
@@ -29,7 +34,9 @@ class CostKey:
         model: the model file's name.
         content: that file's hash, or its path, size and time.
         image_shape: (H, W, 3) of a decoded row; empty if the engine decodes.
+        device: as `kind_of_device` says it: the card, not its number.
         threads: of one instance.
+        instances: of all devices.
         max_batch: the largest size that was to be measured.
         cpu: the processor's model.
         version: of this package.
@@ -67,7 +74,7 @@ def cost_key(
         engine=info.engine,
         engine_version=_engine_version(info.engine),
         precision=info.precision,
-        device=info.device,
+        device=kind_of_device(info.device),
         image_shape=info.image_shape or (),
         threads=threads,
         instances=instances,
@@ -75,6 +82,13 @@ def cost_key(
         max_batch=max_batch,
         cpu=cpu_model(),
     )
+
+
+def kind_of_device(devices: str) -> str:
+    """What changes the time of a batch of `EngineInfo.device`, one or several with commas between: "cpu",
+    "NVIDIA H200", "2 x NVIDIA H200". Its number does not, and may be another at the next start."""
+    cards = Counter(card(device) for device in devices.split(","))
+    return ", ".join(f"{count} x {name}" if count > 1 else name for name, count in sorted(cards.items()))
 
 
 def key_from(table: Mapping[str, Any]) -> CostKey:

@@ -29,6 +29,7 @@ async def learn_costs(model: Model, engine: EngineConfig, clock: Clock) -> None:
     """
     batcher, info, config = model.batcher, model.info, model.config
     path = model_file(engine.source)
+    instances = batcher.instances
     if info.batch_ns:
         batcher.cost = BatchCost(batcher.max_batch, dict(info.batch_ns))
     elif path is not None and not info.inline and (info.takes_encoded or model.line is not None):
@@ -39,7 +40,7 @@ async def learn_costs(model: Model, engine: EngineConfig, clock: Clock) -> None:
                     path,
                     info,
                     threads=engine.threads,
-                    instances=config.instances,
+                    instances=instances,
                     instance_kind=config.instance_kind,
                     max_batch=batcher.max_batch,
                 ),

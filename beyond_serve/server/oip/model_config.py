@@ -89,11 +89,12 @@ def _data_type(datatype: str) -> str:
 
 
 def _instances(model: ServedModel) -> dict[str, Any]:
-    device = model.info.device
-    gpus = [int(device.partition(":")[2] or 0)] if device.startswith("cuda") else []
+    """`count` is on each of the GPUs, as Triton has it."""
+    devices = model.info.device.split(",")
+    gpus = [int(device.partition(":")[2] or 0) for device in devices if device.startswith("cuda")]
     return {
         "name": f"{model.name}_0",
         "kind": "KIND_GPU" if gpus else "KIND_CPU",
-        "count": model.config.instances,
+        "count": model.config.instances * (1 if gpus else len(devices)),
         "gpus": gpus,
     }

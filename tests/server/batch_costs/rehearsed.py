@@ -23,6 +23,7 @@ class TimedInstance:
     """A batch takes `takes(size)` ns of the clock, and is reported in a later iteration of the loop."""
 
     simulated = False
+    device = "cpu"
 
     def __init__(self, name: str, rig: Rig) -> None:
         self.name = name
