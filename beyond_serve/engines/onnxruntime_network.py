@@ -25,6 +25,7 @@ from beyond_serve.errors import EngineError, ModelLoadError
 
 _BFLOAT16 = 16  # of onnx.TensorProto, where NumPy has no type
 _NO_MEMORY = re.compile(r"failed to allocate memory|out of memory|ALLOC_FAILED", re.IGNORECASE)
+_STATUS = re.compile(r"^.*?\[ONNXRuntimeError\] : \d+ : \w+ : ", re.DOTALL)
 _CUDA_FAILURE = re.compile(r"CUDA failure (\d+): ([^;]*)")
 
 OpenSession = Callable[[list[Any]], Any]
@@ -156,7 +157,7 @@ class OnnxRuntimeProgram:
         try:
             return self._network.open_session(provider.on(self._stream))
         except Exception as error:  # as above
-            failure, why = self._failure(error), one_line(error)
+            failure, why = self._failure(error), _told(error)
         # Not from within, as in `_run`.
         if isinstance(failure, CudaError):
             raise failure
@@ -184,12 +185,11 @@ class OnnxRuntimeProgram:
     def _failure(self, error: Exception) -> CudaError | EngineError:
         """What ONNX Runtime's words mean; where it names another library, CUDA is asked as well."""
         text = str(error)
-        call = f"ONNX Runtime ({one_line(error)})"
         if named := _CUDA_FAILURE.search(text):
-            return CudaError(int(named[1]), named[2].strip() or "an error without a name", call)
+            return CudaError(int(named[1]), named[2].strip() or "an error without a name", "ONNX Runtime")
         if _NO_MEMORY.search(text):
-            return CudaError(OUT_OF_MEMORY, "cudaErrorMemoryAllocation", call)
-        return self._network.runtime.last_error() or EngineError(f"ONNX Runtime failed: {one_line(error)}")
+            return CudaError(OUT_OF_MEMORY, "cudaErrorMemoryAllocation", f"ONNX Runtime ({_told(error)})")
+        return self._network.runtime.last_error() or EngineError(f"ONNX Runtime failed: {_told(error)}")
 
     def capture(self, enqueue: Callable[[], None]) -> Replay:
         raise CaptureError("ONNX Runtime's calls release memory of their own, which a graph would repeat")
@@ -197,6 +197,11 @@ class OnnxRuntimeProgram:
     def close(self) -> None:
         self._bindings.clear()
         self._session = None
+
+
+def _told(error: Exception) -> str:
+    """The error's own words, without the source lines and the status before them."""
+    return one_line(Exception(_STATUS.sub("", str(error))))
 
 
 def _unsynchronised() -> Any:

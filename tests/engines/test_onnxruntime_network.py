@@ -127,12 +127,13 @@ def test_words_become_codes(text: str, code: int) -> None:
         made.enqueue(4)
     assert raised.value.code == code
     assert "ONNX Runtime" in str(raised.value)
+    assert "[ONNXRuntimeError]" not in str(raised.value)
 
 
 def test_another_librarys_failure_is_the_models_unless_the_device_is_lost() -> None:
     session, runtime = FakeSession(), FakeRuntime()
     made = program(session, runtime)
-    session.fails = "CUDNN failure 5000: CUDNN_STATUS_EXECUTION_FAILED ; GPU=0"
+    session.fails = "/src/a.cc:6 Run [ONNXRuntimeError] : 1 : FAIL : CUDNN failure 5000: EXECUTION_FAILED"
     with pytest.raises(EngineError, match="ONNX Runtime failed: CUDNN failure 5000"):
         made.enqueue(4)
     runtime.last_error = lambda: cuda_error(719, "an earlier call")  # type: ignore[method-assign]
