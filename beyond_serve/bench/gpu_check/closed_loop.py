@@ -88,7 +88,7 @@ class ClosedLoop:
         names = [f"gpu-check-{number}" for number in range(instances)]
         self._group = InstanceGroup(names, make, self._batcher, clock)
         self._changed = asyncio.Event()
-        self._group.on_change = self._changed.set
+        self._group.on_change = self._instances_changed
         self._batches: list[BatchMarks] = []
         self._latencies: list[int] = []
         self._open = 0
@@ -104,9 +104,9 @@ class ClosedLoop:
         while self._group.alive < self._group.size:
             self._changed.clear()
             await self._changed.wait()
-            if self._group.last_error is not None:
+            if self._error is not None:
                 await self._close()
-                raise self._group.last_error
+                raise self._error
         return self
 
     async def __aexit__(
@@ -122,7 +122,7 @@ class ClosedLoop:
         """
         assert in_flight <= self._arena.free_count, "more requests than rows"
         self._batches, self._latencies = [], []
-        self._running, self._error = True, None
+        self._running = True
         self._idle.clear()
         for _ in range(in_flight):
             self._ask()
@@ -138,6 +138,14 @@ class ClosedLoop:
         timing = batch.timing
         marks = (timing.started, timing.copied_in, timing.inferred, timing.copied_out, timing.postprocessed)
         self._batches.append(BatchMarks(len(batch), batch.dispatched_ns, *marks, time.monotonic_ns()))
+
+    def _instances_changed(self) -> None:
+        self._changed.set()
+        if self._group.last_error is not None:
+            # A server would try again; a measurement with a loss in it says nothing.
+            self._error = self._group.last_error
+            self._batcher.stop(self._error)
+            self._stop()
 
     def _ask(self) -> None:
         now = time.monotonic_ns()

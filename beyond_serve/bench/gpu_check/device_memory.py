@@ -30,6 +30,9 @@ class DeviceMemory(contextlib.ExitStack):
     def room(self, nbytes: int) -> int:
         return self._memory.device(nbytes)
 
+    def pinned(self, nbytes: int) -> NDArray[np.uint8]:
+        return self._memory.pinned(nbytes)
+
     def send(self, array: NDArray[np.generic]) -> int:
         """Where it lies on the device."""
         address, staging = self.room(array.nbytes), self._memory.pinned(array.nbytes)

@@ -60,6 +60,10 @@ class Part:
 _HERE = "beyond_serve.bench.gpu_check.parts"
 _CUDA = ("cuda.bindings",)
 _TORCH = (*_CUDA, "torch")
+_SERVER = (
+    *("httptools", "orjson", "simplejpeg", "multipart", "grpc", "grpc_health", "grpc_reflection"),
+    *("google.protobuf", "aiohttp", "prometheus_client"),
+)
 _BUILT = ("models",)
 _NETWORKS = Option("ViT-Base/16, ResNet-50 and MobileNetV3", ("timm", "torchvision"))
 
@@ -98,7 +102,7 @@ PARTS: tuple[Part, ...] = (
         "http",
         "Over HTTP: one front-end process, uint8 tensors",
         f"{_HERE}.http",
-        (*_TORCH, "httptools", "orjson", "simplejpeg", "hdrh"),
+        (*_TORCH, *_SERVER),
         (),
         60,
         20,

@@ -1,0 +1,132 @@
+"""The parts that measure a loaded model, on a fake GPU: what they report, and what they find."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from beyond_serve.bench.gpu_check.built import BuiltModel, add_built, built_models
+from beyond_serve.bench.gpu_check.findings import Findings, Recorder, read_findings
+from beyond_serve.bench.gpu_check.measure import interleaved, medians, times_for
+from beyond_serve.bench.gpu_check.networks import ASKED
+from beyond_serve.bench.gpu_check.opened import Opened
+from beyond_serve.bench.gpu_check.parts import batcher, machine, steady
+from beyond_serve.bench.gpu_check.parts.steady import Allocations, allocation_fault
+from beyond_serve.bench.gpu_check.site import NotHere
+from beyond_serve.bench.gpu_check.through_batcher import THROUGHPUT_COLUMNS, Windows
+from tests.bench.gpu_check.fake_engine import MAX_BATCH, World
+from tests.engines.cuda.fake_runtime import FakeRuntime
+
+QUICK = Windows(1, 0.02)
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def opened(world: World) -> Opened:
+    return Opened(world.runtime, world.network, world.engine)
+
+
+def found(folder: Path) -> Findings:
+    return read_findings(folder / "findings")
+
+
+@pytest.mark.parametrize(("network", "checks"), [(ASKED, 3), ("ResNet-50", 0)])
+def test_batcher(tmp_path: Path, world: World, network: str, checks: int) -> None:
+    record = Recorder(tmp_path / "findings")
+    rows = batcher.measure(BuiltModel(network, "bf16", ""), opened(world), record, QUICK, MAX_BATCH)
+    world.engine.close()
+    assert [row[:2] for row in rows] == [(f"{network} bf16", instances) for instances in (1, 2, 3)]
+    assert all(len(row) == len(THROUGHPUT_COLUMNS) for row in rows)
+    assert len(found(tmp_path).checks) == checks
+    assert len(found(tmp_path).notes) == 2
+    assert world.runtime.alive == 0
+
+
+def test_steady(tmp_path: Path, world: World) -> None:
+    record = Recorder(tmp_path / "findings")
+    left = iter([100.0, 100.0] + [0.0] * 3)
+    steady.check_steady("fake", opened(world), record, batches=10, left_s=lambda: next(left), batch=MAX_BATCH)
+    world.engine.close()
+    checks = found(tmp_path).checks
+    assert [check.met for check in checks] == [True] * 4
+    assert len(found(tmp_path).tables[0].rows) == 6
+
+
+class _Leaking(FakeRuntime):
+    """Forgets a kilobyte with every upload."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.leaked = 0
+
+    def upload(self, *arguments) -> None:
+        self.leaked += 1024
+        super().upload(*arguments)
+
+    def memory(self) -> tuple[int, int]:
+        free, whole = super().memory()
+        return free - self.leaked, whole
+
+
+def test_memory_that_goes_is_found(tmp_path: Path) -> None:
+    world, record = World(runtime=_Leaking()), Recorder(tmp_path / "findings")
+    left = iter([100.0, 0.0])
+    steady.check_steady("fake", opened(world), record, batches=1, left_s=lambda: next(left), batch=MAX_BATCH)
+    world.engine.close()
+    met = {check.what: check.met for check in found(tmp_path).checks}
+    assert not met["fake: allocations while they ran"]
+    assert met["fake: borders of every batch"]
+
+
+def test_allocation_faults() -> None:
+    before = Allocations(1000, (3, 40))
+    assert allocation_fault(before, before) == ""
+    assert "600 bytes less" in allocation_fault(before, Allocations(400, (3, 40)))
+    assert "from (3, 40) to (4, 40)" in allocation_fault(before, Allocations(1000, (4, 40)))
+
+
+def test_machine(tmp_path: Path) -> None:
+    runtime, record = FakeRuntime(), Recorder(tmp_path / "findings")
+    machine.copies(runtime, record, 4096, 3)
+    machine.steps(runtime, record, 5)
+    copies, steps = found(tmp_path).tables
+    # 4096 bytes in the fake's 10 us.
+    assert copies.rows == [["host to device", 0, 0.4096, 0.4096], ["device to host", 0, 0.4096, 0.4096]]
+    assert len(steps.rows) == 5
+    assert all(0 <= median <= most for _, median, most in steps.rows)
+    assert runtime.alive == 0
+    assert "numpy" in machine.versions()
+
+
+def test_the_built_models_keep_their_order(tmp_path: Path) -> None:
+    with pytest.raises(NotHere, match="no model was built"):
+        built_models(tmp_path)
+    models = [BuiltModel(ASKED, "bf16", "a.pt2"), BuiltModel(ASKED, "fp16", "b.pt2")]
+    for model in models:
+        add_built(tmp_path, model)
+    assert built_models(tmp_path) == models
+    assert str(models[0]) == "ViT-Base/16 bf16"
+
+
+def test_interleaved_contenders_take_turns() -> None:
+    order: list[str] = []
+
+    def contender(name: str, value: float):
+        def call() -> float:
+            order.append(name)
+            return value
+
+        return call
+
+    samples = interleaved({"a": contender("a", 1.0), "b": contender("b", 2.0)}, 3)
+    assert order == ["a", "b", "b", "a", "a", "b"]
+    assert medians(samples) == {"a": 1.0, "b": 2.0}
+    assert (times_for(1.0, 0.01), times_for(1.0, 10.0), times_for(1.0, 0.0)) == (100, 3, 100_000)
+
+
+def test_the_servers_default_is_asked() -> None:
+    assert batcher.default_instances() == 1
