@@ -42,7 +42,7 @@ class EngineInfo:
 
     Attributes:
         engine: "openvino", "onnxruntime", "null", "sim" …
-        precision: what really runs: "fp32", "bf16", "fp16", "int8".
+        precision: what really runs: "fp32", "tf32", "bf16", "fp16", "int8", "mixed".
         device: "cpu", "cuda:0" …
         inputs: the model's own tensor inputs, as a client that preprocesses itself sees them.
         outputs: the model's outputs.
