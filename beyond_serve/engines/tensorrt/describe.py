@@ -24,12 +24,20 @@ def read_facts(path: Path, *, trust_plan: bool = False, device: str = "cuda:0") 
     return _read(path, trust_plan, device, (state.st_mtime_ns, state.st_size))
 
 
+def bind_device(device: str) -> None:
+    """Make "cuda:N" the calling thread's device, on which TensorRT loads."""
+    from beyond_serve.engines.cuda.bindings import open_runtime
+
+    open_runtime(device)
+
+
 @functools.lru_cache(maxsize=32)
 def _read(path: Path, trust_plan: bool, device: str, _state: tuple[int, int]) -> GraphFacts:
     # A start asks twice or more for what takes a second each time.
     file = read_plan_file(path)
     installed = find_runtime(file.maker, device)
     try:
+        bind_device(device)
         plan = load_plan_file(path, file, installed, trust=trust_plan)
     except CudaError as error:
         raise ModelLoadError(

@@ -153,9 +153,11 @@ def _check_tensor(trt: Any, engine: Any, name: str, source: str) -> None:
             "build the plan from a model whose shapes are not inputs or outputs",
         )
     for index in range(engine.num_optimization_profiles):
-        if engine.get_tensor_format(name, index) != trt.TensorFormat.LINEAR:
+        # In words, as the lean package has no name for what `get_tensor_format` returns.
+        layout = engine.get_tensor_format_desc(name, index)
+        if "linear" not in layout.lower():
             raise ModelLoadError(
-                f"the tensor '{name}' of the plan '{source}' lies in a layout of the GPU's own",
+                f"the tensor '{name}' of the plan '{source}' lies in a layout of the GPU's own: {layout}",
                 "build the plan with linear inputs and outputs, TensorRT's default",
             )
 

@@ -9,7 +9,7 @@ import pytest
 from beyond_serve.engines.config import EngineConfig
 from beyond_serve.engines.cuda.engine import CudaEngine
 from beyond_serve.engines.describe import describe_model
-from beyond_serve.engines.tensorrt import flavour
+from beyond_serve.engines.tensorrt import describe, flavour
 from beyond_serve.engines.tensorrt.engine import load_tensorrt
 from tests.engines.cuda.fake_network import FakeKernels
 from tests.engines.cuda.fake_runtime import FakeRuntime
@@ -27,6 +27,7 @@ def device() -> FakeRuntime:
 def installed(monkeypatch: pytest.MonkeyPatch, device: FakeRuntime) -> Callable[..., FakeTrt]:
     """Installs a fake TensorRT, and no other, on a machine with a GPU."""
     monkeypatch.setattr(flavour, "require_device", lambda _: 0)
+    monkeypatch.setattr(describe, "bind_device", lambda _: device.bind())
     for known in flavour.FLAVOURS:
         for name in known.modules:
             monkeypatch.setitem(sys.modules, name, None)

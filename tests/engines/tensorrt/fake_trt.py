@@ -8,14 +8,13 @@ changed once a graph has been captured from it. Its module stands in for `tensor
 from __future__ import annotations
 
 import enum
-import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from tests.engines.cuda.fake_network import CLASSES, HEIGHT, WIDTH, expected
+from tests.engines.cuda.fake_network import CLASSES, HEIGHT, WIDTH
 from tests.engines.cuda.fake_runtime import FakeRuntime
 
 Shape = tuple[int, ...]
@@ -39,11 +38,6 @@ class TensorIOMode(enum.Enum):
 class TensorLocation(enum.Enum):
     DEVICE = 0
     HOST = 1
-
-
-class TensorFormat(enum.Enum):
-    LINEAR = 0
-    CHW32 = 5
 
 
 class Severity(enum.Enum):
@@ -77,7 +71,7 @@ class FakePlan:
     refuses: str | None = None
     host_code: bool = False
     location: TensorLocation = TensorLocation.DEVICE
-    format: TensorFormat = TensorFormat.LINEAR
+    layout: str = "Row major linear FP32 format (kLINEAR)"
 
 
 class FakeTrt:
@@ -102,7 +96,6 @@ class FakeTrt:
         self.configs: list[FakeRuntimeConfig] = []
         self.contexts = 0
         self.DataType, self.TensorIOMode, self.TensorLocation = DataType, TensorIOMode, TensorLocation
-        self.TensorFormat = TensorFormat
         self.ExecutionContextAllocationStrategy = enum.Enum(
             "ExecutionContextAllocationStrategy", ["STATIC", "ON_PROFILE_CHANGE", "USER_MANAGED"]
         )
@@ -132,7 +125,7 @@ class FakeILogger:
         raise NotImplementedError
 
 
-class _Living:
+class Living:
     """Tells when it is freed."""
 
     def __init__(self, trt: FakeTrt, what: str) -> None:
@@ -144,7 +137,7 @@ class _Living:
         self.trt.freed.append(self.what)
 
 
-class FakeTrtRuntime(_Living):
+class FakeTrtRuntime(Living):
     def __init__(self, trt: FakeTrt, logger: FakeILogger) -> None:
         super().__init__(trt, "runtime")
         assert logger.ready, "ILogger.__init__ was not called"
@@ -167,7 +160,7 @@ class FakeTrtRuntime(_Living):
         return FakeEngine(self.trt, self.logger)
 
 
-class FakeEngine(_Living):
+class FakeEngine(Living):
     def __init__(self, trt: FakeTrt, logger: FakeILogger) -> None:
         super().__init__(trt, "engine")
         self.logger = logger
@@ -202,9 +195,9 @@ class FakeEngine(_Living):
     def get_tensor_location(self, name: str) -> TensorLocation:
         return self.plan.location
 
-    def get_tensor_format(self, name: str, profile: int) -> TensorFormat:
+    def get_tensor_format_desc(self, name: str, profile: int) -> str:
         assert 0 <= profile < self.num_optimization_profiles
-        return self.plan.format
+        return self.plan.layout
 
     def is_shape_inference_io(self, name: str) -> bool:
         return False
@@ -217,11 +210,13 @@ class FakeEngine(_Living):
     def get_device_memory_size_for_profile_v2(self, profile: int) -> int:
         return self.plan.profiles[profile][1][0] * BYTES_A_ROW
 
-    def create_execution_context(self, how: Any) -> FakeContext | None:
+    def create_execution_context(self, how: Any) -> Any:
         strategy = how.strategy if isinstance(how, FakeRuntimeConfig) else how
         assert strategy.name == "USER_MANAGED"
         if self.trt.fails("create_execution_context", self.logger):
             return None
+        from tests.engines.tensorrt.fake_context import FakeContext
+
         return FakeContext(self)
 
 
@@ -255,103 +250,3 @@ class FakeRuntimeConfig:
     def set_runtime_cache(self, cache: FakeRuntimeCache) -> bool:
         self.cache = cache
         return True
-
-
-class FakeContext(_Living):
-    """What an execution context is told, and what it then does on a stream."""
-
-    def __del__(self) -> None:
-        super().__del__()
-        if self.memory is not None:
-            # Raises if it was given back before the context that uses it.
-            self.trt.device.view(self.memory[0], np.uint8, (self.memory[1],))
-
-    def __init__(self, engine: FakeEngine) -> None:
-        engine.trt.contexts += 1
-        super().__init__(engine.trt, f"context {engine.trt.contexts}")
-        self.engine = engine
-        self.plan = engine.plan
-        self.input = next(iter(self.plan.inputs))
-        self.profile: int | None = None
-        self.shape: Shape | None = None
-        self.memory: tuple[int, int] | None = None
-        self.addresses: dict[str, int] = {}
-        self.changes = 0
-
-    def _fails(self, call: str) -> bool:
-        return self.trt.fails(call, self.engine.logger)
-
-    def set_optimization_profile_async(self, profile: int, stream: int) -> bool:
-        if self._fails("set_optimization_profile_async"):
-            return False
-        assert self.shape is None, "shapes come after the profile"
-        self.profile = profile
-        return True
-
-    def set_input_shape(self, name: str, shape: Shape) -> bool:
-        assert self.profile is not None
-        self.changes += 1
-        least, most = (
-            self.plan.profiles[self.profile]
-            if -1 in self.plan.inputs[name][1]
-            else (self.plan.inputs[name][1],) * 2
-        )
-        inside = all(low <= size <= high for low, size, high in zip(least, shape, most, strict=True))
-        if self._fails("set_input_shape") or not inside:
-            return False
-        self.shape = tuple(shape)
-        return True
-
-    def get_tensor_shape(self, name: str) -> Shape:
-        assert self.shape is not None
-        return self.plan.made(self.shape, self.plan.outputs[name][1])
-
-    def update_device_memory_size_for_shapes(self) -> int:
-        assert self.shape is not None
-        return self.shape[0] * BYTES_A_ROW
-
-    def set_device_memory(self, address: int, size: int) -> None:
-        assert address % 256 == 0
-        self.changes += 1
-        self.memory = address, size
-
-    def set_tensor_address(self, name: str, address: int) -> bool:
-        if self._fails("set_tensor_address"):
-            return False
-        assert isinstance(address, int)
-        self.changes += 1
-        self.addresses[name] = address
-        return True
-
-    def execute_async_v3(self, stream: int) -> bool:
-        if self._fails("execute_async_v3"):
-            return False
-        assert self.shape is not None
-        assert set(self.addresses) == set(self.engine.tensors)
-        assert self.memory is not None
-        assert self.memory[1] >= self.update_device_memory_size_for_shapes()
-        as_it_was = self.changes
-        # A graph does not keep alive what it was captured from.
-        context = weakref.ref(self)
-
-        def work() -> None:
-            captured = context()
-            assert captured is not None, "a graph outlived what it was captured from"
-            assert captured.changes == as_it_was, "what a graph was captured from was changed"
-            captured._compute()
-
-        self.trt.device.do(stream, work)
-        return True
-
-    def _compute(self) -> None:
-        assert self.shape is not None
-        assert self.memory is not None
-        device = self.trt.device
-        device.view(self.memory[0], np.uint8, (self.memory[1],))[:] = 0xEE
-        kind = self.plan.inputs[self.input][0]
-        rows = device.view(self.addresses[self.input], kind.value, self.shape)
-        if self.shape[-1] == 3:
-            rows = rows.transpose(0, 3, 1, 2)
-        for name, (kind, shape) in self.plan.outputs.items():
-            target = device.view(self.addresses[name], kind.value, self.plan.made(self.shape, shape))
-            target[:] = expected(rows)[:, : target.shape[1]]

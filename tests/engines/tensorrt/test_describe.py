@@ -10,7 +10,7 @@ from beyond_serve.engines.describe import describe_model
 from beyond_serve.engines.tensorrt.describe import read_facts
 from beyond_serve.errors import ModelLoadError
 from tests.engines.cuda.fake_network import CLASSES
-from tests.engines.tensorrt.fake_trt import DataType, FakePlan, TensorFormat, TensorLocation
+from tests.engines.tensorrt.fake_trt import DataType, FakePlan, TensorLocation
 
 SIDES = (3, 12, 16)
 
@@ -124,6 +124,6 @@ def test_a_shape_as_input_is_refused(installed, plan_path: Path) -> None:
 
 
 def test_a_layout_of_the_gpus_own_is_refused(installed, plan_path: Path) -> None:
-    installed(FakePlan(format=TensorFormat.CHW32))
-    with pytest.raises(ModelLoadError, match="in a layout of the GPU's own"):
+    installed(FakePlan(layout="Thirty-two wide channel vectorized row major FP32 format (kCHW32)"))
+    with pytest.raises(ModelLoadError, match="in a layout of the GPU's own: Thirty-two wide"):
         read_facts(plan_path)
