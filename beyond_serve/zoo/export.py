@@ -16,6 +16,7 @@ from beyond_serve.zoo.cost import count
 from beyond_serve.zoo.hub import fetch as fetch_from_hub
 from beyond_serve.zoo.network import Network
 from beyond_serve.zoo.onnx_graph import DEFAULT_OPSET, NEWEST_OPSET, OLDEST_OPSET, to_onnx, write
+from beyond_serve.zoo.output_files import check_output
 from beyond_serve.zoo.sidecar import sidecar_text
 from beyond_serve.zoo.verify import verify
 
@@ -94,7 +95,7 @@ def export(
     """
     library = request.library()
     torch_extra.require_all(library)
-    _check_output(request)
+    check_output(request.files, overwrite=request.overwrite)
     with torch_extra.quiet():
         network = _network(request, say, fetch)
     size = network.plan.output_shape[0]
@@ -126,20 +127,6 @@ def _network(request: ExportRequest, say: Callable[[str], None], fetch: load.Fet
     return load.from_architecture(
         request.architecture, request.weights, request.seed, request.image_size, say, fetch
     )
-
-
-def _check_output(request: ExportRequest) -> None:
-    """Before minutes are spent on what cannot be kept."""
-    there = [path for path in request.files if path.exists()]
-    if there and not request.overwrite:
-        raise ConfigError(f"{there[0]} exists already", "--overwrite replaces it, or choose another -o")
-    folder = request.output.parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise ConfigError(f"cannot write to {folder}: {error.strerror}", "choose another -o") from error
 
 
 def _write(

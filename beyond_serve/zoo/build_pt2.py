@@ -1,0 +1,181 @@
+"""Known architectures as .pt2 files for PyTorch: build, compile, verify, and write what the server reads."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from beyond_serve.engines.torch.build import BuildReport, BuildRequest, build_pt2
+from beyond_serve.errors import ConfigError
+from beyond_serve.preprocess.plan import Normalization
+from beyond_serve.zoo import load, torch_extra
+from beyond_serve.zoo.card import RANDOM_WARNING
+from beyond_serve.zoo.catalogue import Architecture, Library
+from beyond_serve.zoo.hub import fetch as fetch_from_hub
+from beyond_serve.zoo.network import Network
+from beyond_serve.zoo.output_files import check_output
+from beyond_serve.zoo.sidecar import sidecar_text
+
+
+@dataclass(frozen=True, slots=True)
+class Pt2Card:
+    """What is known of one built file, as NAME.model.json says it; names as in `ModelCard`.
+
+    Attributes:
+        macs: multiply-accumulates an image, counted by PyTorch in float32.
+        relative_error: see `BuildReport.error`.
+    """
+
+    architecture: str
+    library: str
+    library_version: str
+    weights: str
+    origin: str
+    image_size: int
+    classes: int
+    parameters: int
+    macs: int
+    precision: str
+    max_batch: int
+    device: str
+    compiled: bool
+    relative_error: float
+    torch_version: str
+
+    @property
+    def warning(self) -> str | None:
+        return RANDOM_WARNING if self.weights == "random" else None
+
+    def to_json(self) -> str:
+        derived = {"gmacs": self.macs / 1e9, "gflops": 2 * self.macs / 1e9}
+        warning = {"warning": self.warning} if self.warning else {}
+        return json.dumps({**warning, **asdict(self), **derived}, indent=2) + "\n"
+
+
+def build_arch(
+    architecture: Architecture | None,
+    output: Path,
+    *,
+    weights: load.WeightsWanted = "auto",
+    seed: int = 0,
+    image_size: int | None = None,
+    checkpoint: Path | None = None,
+    overwrite: bool = False,
+    precision: str = "bf16",
+    max_batch: int = 64,
+    device: str = "cpu",
+    compiled: bool = True,
+    say: load.Say = lambda _: None,
+    fetch: load.Fetch = fetch_from_hub,
+) -> Pt2Card:
+    """Write NAME.pt2, NAME.toml (preprocessing, labels) and NAME.model.json.
+
+    Args:
+        architecture: None with a checkpoint, which says what it is.
+        weights, seed, image_size, checkpoint: as `ExportRequest` has them.
+        precision, max_batch, device, compiled: as `BuildRequest` has them.
+        say: hears of each step.
+
+    Raises:
+        ConfigError: something asked for cannot be done.
+        ModelLoadError: the extra is missing, weights are damaged or not to be had, PyTorch cannot compile the
+            network, or the built file disagrees with it.
+        OSError: a file cannot be written.
+    """
+    if checkpoint is not None and weights == "random":
+        raise ConfigError("--weights random takes no --checkpoint", "leave one of them out")
+    # Checks its values before anything long is done; size and normalisation follow from the network.
+    wanted = BuildRequest(output, (1, 1), Normalization(), precision, max_batch, device, compiled)
+    files = (output, output.with_suffix(".toml"), output.with_suffix(".model.json"))
+    library = _library(architecture, checkpoint)
+    for module in ("torch", library):
+        torch_extra.load(module)
+    check_output(files, overwrite=overwrite)
+    with torch_extra.quiet():
+        network = _network(architecture, checkpoint, weights, seed, image_size, say, fetch)
+        macs = _macs(network)
+        _fuse_attention(network.module)
+        size = network.plan.output_shape[:2]
+        say(f"building {network.parameters / 1e6:.2f} M parameters at {size[1]}x{size[0]} in {precision}")
+        request = replace(wanted, image_size=size, normalization=network.plan.normalization)
+        report = build_pt2(network.module, request, say)
+    card = _card(architecture, library, network, macs, request, report)
+    origin = f"{card.architecture}, {card.weights} weights ({card.origin}); written by beyond-models build"
+    comment = origin if card.warning is None else f"{origin}\n{card.warning}"
+    files[1].write_text(sidecar_text(network.plan, network.labels, comment), encoding="utf-8")
+    files[2].write_text(card.to_json(), encoding="utf-8")
+    return card
+
+
+def _library(architecture: Architecture | None, checkpoint: Path | None) -> Library:
+    if checkpoint is not None:
+        return load.library_of_folder(checkpoint)
+    if architecture is None:
+        raise ConfigError(
+            "neither an architecture nor a --checkpoint is named", "`beyond-models export --list` shows them"
+        )
+    return architecture.library
+
+
+def _network(
+    architecture: Architecture | None,
+    checkpoint: Path | None,
+    weights: load.WeightsWanted,
+    seed: int,
+    image_size: int | None,
+    say: load.Say,
+    fetch: load.Fetch,
+) -> Network:
+    if checkpoint is not None:
+        return load.from_checkpoint(checkpoint, architecture, image_size)
+    assert architecture is not None
+    return load.from_architecture(architecture, weights, seed, image_size, say, fetch)
+
+
+def _macs(network: Network) -> int:
+    torch = torch_extra.load("torch")
+    height, width, _ = network.plan.output_shape
+    counter = torch_extra.load("torch.utils.flop_counter").FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        network.module(torch.zeros(1, 3, height, width))
+    return int(counter.get_total_flops()) // 2
+
+
+def _fuse_attention(module: Any) -> None:
+    """Exports to ONNX want attention in plain operations; PyTorch has it in one kernel."""
+    for part in module.modules():
+        if hasattr(part, "fused_attn"):  # timm's
+            part.fused_attn = True
+        elif hasattr(part, "set_attn_implementation"):  # transformers'
+            with contextlib.suppress(ValueError):  # a network without attention, or without a fused one
+                part.set_attn_implementation("sdpa")
+
+
+def _card(
+    architecture: Architecture | None,
+    library: Library,
+    network: Network,
+    macs: int,
+    request: BuildRequest,
+    report: BuildReport,
+) -> Pt2Card:
+    return Pt2Card(
+        architecture=architecture.name if architecture else network.origin,
+        library=library,
+        library_version=torch_extra.load(library).__version__,
+        weights=network.weights,
+        origin=network.origin,
+        image_size=request.image_size[0],
+        classes=report.built.outputs[0].shape[1],
+        parameters=network.parameters,
+        macs=macs,
+        precision=request.precision,
+        max_batch=request.max_batch,
+        device=request.device,
+        compiled=request.compiled,
+        relative_error=report.error,
+        torch_version=report.built.torch,
+    )
