@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -118,6 +119,33 @@ async def test_each_thread_makes_and_uses_its_own_context() -> None:
     assert engine.threads == {"instance-i0", "instance-i1"}
     for instance in instances:
         instance.close()
+
+
+class CountingLoop:
+    """Passes calls from other threads on, and counts them."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self._loop = asyncio.get_running_loop()
+
+    def call_soon_threadsafe(self, callback: Callable[..., object], *arguments: object) -> object:
+        self.calls.append(callback.__name__)
+        return self._loop.call_soon_threadsafe(callback, *arguments)
+
+    def is_closed(self) -> bool:
+        return False
+
+
+async def test_a_batch_crosses_to_the_loop_once() -> None:
+    events, loop = Events(), CountingLoop()
+    instance = ThreadInstance("i", FakeEngine(), events, loop, None)  # type: ignore[arg-type]
+    instance.start()
+    await events.reports.get()
+    for size in (1, 4, 8):
+        instance.submit(batch_of(*range(size)))
+        await events.reports.get()
+    instance.close()
+    assert loop.calls == ["instance_ready", "batch_done", "batch_done", "batch_done"]
 
 
 async def test_closing_before_the_start_does_not_wait() -> None:

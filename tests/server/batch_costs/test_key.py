@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from beyond_serve.engines.cuda.probe import Driver
+from beyond_serve.server import device_list
 from beyond_serve.server.batch_costs import key as module
 from beyond_serve.server.batch_costs.key import (
     CostKey,
@@ -12,6 +14,7 @@ from beyond_serve.server.batch_costs.key import (
     cost_key,
     is_current,
     key_from,
+    kind_of_device,
     model_file,
 )
 from tests.fakes.engines import INFO
@@ -62,6 +65,27 @@ def test_a_key_is_current_until_the_file_or_the_machine_changes(tmp_path: Path) 
     file.write_bytes(b"others")
     assert not is_current(made, "model.onnx", content_of(file))
     assert not is_current(key(content=content_of(file)), "model.onnx", content_of(file))
+
+
+@pytest.mark.parametrize(
+    ("devices", "kind"),
+    [
+        ("cpu", "cpu"),
+        ("cuda:0", "NVIDIA H200"),
+        ("cuda:2", "NVIDIA L4"),
+        ("cuda:0,cuda:1", "2 x NVIDIA H200"),
+        ("cuda:0,cuda:2", "NVIDIA H200, NVIDIA L4"),
+        ("cuda:2,cuda:0", "NVIDIA H200, NVIDIA L4"),
+        ("cuda:5", "cuda:5"),
+        ("sim:0,sim:1", "sim:0, sim:1"),
+    ],
+)
+def test_a_table_belongs_to_the_card_and_not_to_its_number(
+    monkeypatch: pytest.MonkeyPatch, devices: str, kind: str
+) -> None:
+    cards = Driver(("NVIDIA H200", "NVIDIA H200", "NVIDIA L4"), "")
+    monkeypatch.setattr(device_list, "driver", lambda: cards)
+    assert kind_of_device(devices) == kind
 
 
 def test_a_file_that_is_gone_has_no_key(tmp_path: Path) -> None:
