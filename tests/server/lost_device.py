@@ -35,9 +35,7 @@ def load_fragile(config: EngineConfig) -> Engine:
 
     def create() -> None:
         if full(config.source, config.device).exists():
-            raise ModelLoadError(
-                f"no room on {config.device}: 0.1 of 139.8 GiB are free", "use --max-batch 8"
-            )
+            raise ModelLoadError(f"no room on {config.device}: 0.1 GiB are free", "use --max-batch 8")
 
     engine.on_infer, engine.on_create = infer, create
     return engine
