@@ -8,12 +8,19 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
+from beyond_serve.bench.gpus import gpu_line
 from beyond_serve.engines.cores import available_cores
 
 PACKAGES = (
     "numpy",
     "openvino",
     "onnxruntime",
+    "onnxruntime-gpu",
+    "tensorrt",
+    "tensorrt-lean",
+    "tensorrt-rtx",
+    "torch",
+    "cuda-bindings",
     "opencv-python-headless",
     "pillow",
     "simplejpeg",
@@ -24,10 +31,12 @@ PACKAGES = (
 
 
 def machine() -> dict[str, object]:
-    """CPU, cores, memory, kernel, Python and the packages that matter."""
+    """CPU, cores, GPU if there is one, memory, kernel, Python and the packages that matter."""
+    gpu = gpu_line()
     return {
         "cpu": _cpu(),
         "cores": available_cores(),
+        **({"gpu": gpu} if gpu else {}),
         "memory_gib": _memory_gib(),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
