@@ -64,8 +64,7 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
     description = describe_model(arguments.model)
     if description.format != "onnx":
         raise ConfigError(f"'{arguments.model}' is no ONNX model", "plans are built from .onnx files")
-    size = (arguments.size, arguments.size) if arguments.size is not None else None
-    preprocessing, found_in = load_plan(Path(description.source), description.image_size or size)
+    preprocessing, found_in = load_plan(Path(description.source), _size(description, arguments.size))
     sidecar = _sidecar(description, preprocessing, output)
     _check_files(output, sidecar, overwrite=arguments.overwrite)
     console.print(
@@ -78,6 +77,16 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
     if sidecar is not None:
         _sidecar_path(output).write_text(sidecar, encoding="utf-8")
     console.print(f"serve it: beyond-serve --model {output}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _size(description: ModelDescription, asked: int | None) -> tuple[int, int] | None:
+    """(H, W) of the images; None where the preprocessing is to say."""
+    own = description.image_size
+    if own is not None and asked is not None and own != (asked, asked):
+        raise ConfigError(
+            f"--size {asked}: the model takes {own[1]}x{own[0]} and nothing else", "leave --size out"
+        )
+    return own or ((asked, asked) if asked is not None else None)
 
 
 def _sidecar(description: ModelDescription, preprocessing: PreprocessPlan, output: Path) -> str | None:
