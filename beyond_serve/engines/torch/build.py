@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from beyond_serve.preprocess.plan import Normalization
 
 PRECISIONS = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
-INPUT_NAME, OUTPUT_NAME = "image", "logits"
+# Not "image": so the server calls the input of encoded images.
+INPUT_NAME, OUTPUT_NAME = "pixels", "logits"
 LARGEST_BATCH = 4096
 
 
