@@ -153,3 +153,14 @@ class Engine(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class LosableEngine(Protocol):
+    """An engine whose device can be lost to the whole process, as CUDA's are after a sticky error."""
+
+    @property
+    def lost(self) -> bool:
+        """It runs nothing any more, and has given back what it had on the device, which another process may
+        use. Never False again."""
+        ...

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from beyond_serve.engines.config import EngineConfig
 from beyond_serve.engines.instance import InlineInstance, InstanceEvents, RunningInstance, ThreadInstance
 from beyond_serve.engines.load import load_engine
 from beyond_serve.engines.process_instance import ChildProcess, ProcessInstance
-from beyond_serve.engines.protocol import Engine, EngineInfo
+from beyond_serve.engines.protocol import Engine, EngineInfo, LosableEngine
 from beyond_serve.engines.shared_rows import SharedArena
 from beyond_serve.engines.slots import SlotArena
+
+log = logging.getLogger(__name__)
 
 
 class Backend(Protocol):
@@ -39,16 +43,24 @@ class Backend(Protocol):
 
 
 class EnginesHere:
-    """An engine for each device in this process; its instances are threads and share its weights."""
+    """An engine for each device in this process; its instances are threads and share its weights.
 
-    def __init__(self, engines: Sequence[Engine]) -> None:
+    Should a device be lost to this process, its next instances are child processes.
+    """
+
+    def __init__(self, engines: Sequence[Engine], configs: Sequence[EngineConfig]) -> None:
         self.infos = [engine.info for engine in engines]
         self._engines = engines
+        self._configs = configs
         self._loop = asyncio.get_running_loop()
         self._arena: SlotArena | None = None
+        # Only where children may come to need the rows.
+        self._shared: SharedArena | None = None
 
     def make_rows(self, count: int, shape: tuple[int, int, int]) -> SlotArena:
-        self._arena = SlotArena(count, shape)
+        if any(isinstance(engine, LosableEngine) for engine in self._engines):
+            self._shared = SharedArena(count, shape)
+        self._arena = SlotArena(count, shape) if self._shared is None else self._shared.slots
         for engine in self._engines:
             engine.adopt_rows(self._arena.array)
         return self._arena
@@ -57,11 +69,17 @@ class EnginesHere:
         engine = self._engines[device]
         if engine.info.inline:
             return InlineInstance(name, engine, events)
+        if isinstance(engine, LosableEngine) and engine.lost:
+            log.warning("%s is lost to this process: instance %s gets its own", engine.info.device, name)
+            config = replace(self._configs[device], instances=1)
+            return ProcessInstance(name, config, engine.info, events, self._loop, self._shared)
         return ThreadInstance(name, engine, events, self._loop, self._arena)
 
     def close(self) -> None:
         for engine in self._engines:
             engine.close()
+        if self._shared is not None:
+            self._shared.close()
 
 
 async def load_here(configs: Sequence[EngineConfig]) -> EnginesHere:
@@ -77,7 +95,7 @@ async def load_here(configs: Sequence[EngineConfig]) -> EnginesHere:
         for engine in engines:
             await asyncio.to_thread(engine.close)
         raise next(error for error in loaded if isinstance(error, BaseException))
-    return EnginesHere(engines)
+    return EnginesHere(engines, configs)
 
 
 class EnginesInChildren:

@@ -25,24 +25,29 @@ def full(source: str, device: str) -> Path:
     return Path(source.removeprefix("sim:")).with_name(f"{device}.full")
 
 
-def load_fragile(config: EngineConfig) -> Engine:
-    """In place of `load_engine`. No costs are measured of it."""
-    engine = FakeEngine(replace(INFO, device=config.device, batch_ns=((1, 1e6),), image_shape=None))
+class FragileEngine(FakeEngine):
+    """No costs are measured of it. State: whether the device is lost to this process."""
 
-    def infer(batch: BatchRows) -> None:
+    def __init__(self, config: EngineConfig) -> None:
+        super().__init__(replace(INFO, device=config.device, batch_ns=((1, 1e6),)))
+        self.lost = False
+        self._full = full(config.source, config.device)
+        self.on_infer, self.on_create = self._infer, self._create
+
+    def _infer(self, batch: BatchRows) -> None:
         if (batch.stacked().reshape(len(batch), -1)[:, 0] == POISON).any():
+            self.lost = True
             raise InstanceLostError("cudaErrorIllegalAddress (700)")
 
-    def create() -> None:
-        if full(config.source, config.device).exists():
-            raise ModelLoadError(f"no room on {config.device}: 0.1 GiB are free", "use --max-batch 8")
-
-    engine.on_infer, engine.on_create = infer, create
-    return engine
+    def _create(self) -> None:
+        if self.lost:
+            raise InstanceLostError("the device is lost to this process")
+        if self._full.exists():
+            raise ModelLoadError(f"no room on {self.info.device}: 0.1 GiB are free", "use --max-batch 8")
 
 
 def fragile_child_main(pipe: Connection) -> None:
     """In place of `child_main`, in a process of its own."""
-    load: Callable[[EngineConfig], Engine] = load_fragile
+    load: Callable[[EngineConfig], Engine] = FragileEngine
     child.load_engine = load
     child.child_main(pipe)

@@ -12,13 +12,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from beyond_serve.batching import LoopClock, Timer
 from beyond_serve.engines import process_instance
 from beyond_serve.engines.config import EngineConfig
 from beyond_serve.engines.group import FIRST_BACK_OFF_NS
+from beyond_serve.engines.process_instance import ProcessInstance
 from beyond_serve.errors import InstanceLostError, ModelLoadError
 from beyond_serve.preprocess.image_pool import ImagePool
 from beyond_serve.server import backends
@@ -82,6 +85,15 @@ class Opened:
         model.call_replied(call)
         return call
 
+    async def predict(self, model: Model, image: NDArray[np.uint8]) -> Call:
+        """One image, sent as PNG."""
+        ended: asyncio.Future[Call] = asyncio.get_running_loop().create_future()
+        sent = cv2.imencode(".png", image)[1].tobytes()
+        call = model.submit_images([sent], started_ns=0, received_ns=0, on_done=ended.set_result)
+        await asyncio.wait_for(ended, PATIENCE_S)
+        model.call_replied(call)
+        return call
+
     async def until(self, model: Model, wanted: Callable[[], bool]) -> None:
         """Wait until an instance's coming or going makes it so."""
         group = model.group
@@ -119,7 +131,7 @@ def source(tmp_path: Path) -> str:
 @pytest.fixture(params=["thread", "process"])
 def fragile(request: pytest.FixtureRequest, source: str, monkeypatch: pytest.MonkeyPatch) -> ModelConfig:
     """A model of either kind on an engine that its batches can destroy."""
-    monkeypatch.setattr(backends, "load_engine", lost_device.load_fragile)
+    monkeypatch.setattr(backends, "load_engine", lost_device.FragileEngine)
     monkeypatch.setattr(process_instance, "child_main", lost_device.fragile_child_main)
     return ModelConfig("m", source, device="sim:0", instance_kind=request.param)
 
@@ -253,6 +265,26 @@ async def test_a_restart_without_room_is_tried_again_later_and_later_and_told(
         await opened.until(model, lambda: model.instances_alive == 1)
         assert repository.ready
         assert (await opened.infer(model, 1.0)).error is None
+
+
+async def test_when_a_device_is_lost_to_this_process_another_takes_over(fragile: ModelConfig) -> None:
+    async with opening() as opened:
+        model = await opened.open(fragile)
+        group = model.group
+        assert group is not None
+        asked = asyncio.ensure_future(opened.infer(model, POISON))
+        await opened.until(model, lambda: model.instances_alive == 0)
+        # Decoded while nobody is there to run it.
+        white = asyncio.ensure_future(opened.predict(model, np.full((2, 2, 3), 255, np.uint8)))
+        opened.clock.let_go()
+        assert isinstance((await asked).error, InstanceLostError)
+        opened.clock.let_go()
+        call = await white
+        assert call.error is None
+        assert call.outputs(["logits"])["logits"].tolist() == [[255, -255]]
+        (instance,) = group.close()
+        assert isinstance(instance, ProcessInstance)
+        assert instance.device == "sim:0"
 
 
 @pytest.mark.parametrize("asked", ["auto", "fp16"])
