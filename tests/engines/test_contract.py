@@ -35,6 +35,8 @@ CASES = {
     "onnxruntime": ("onnx", "onnxruntime", "fp32"),
     "cuda": ("onnx", "cuda", "fp32"),
     "onnxruntime cuda": ("onnx", "onnxruntime cuda", "fp32"),
+    "torch export": ("torch export", "torch", "fp32"),
+    "torch aoti": ("torch aoti", "torch", "fp32"),
 }
 # bf16 keeps 8 bits of each factor, and a kernel for one row may round another way than one for five.
 TOLERANCE = {"openvino bf16": 0.02}
@@ -85,6 +87,8 @@ def _source(kind: str, folder: Path) -> str:
         return f"sim:{folder / 'table.json'}"
     if kind.startswith("null:"):
         return kind
+    if kind.startswith("torch"):
+        return _torch_source(kind, folder)
     source = write(folder / "net.onnx")
     if kind == "xml":
         import openvino
@@ -92,6 +96,21 @@ def _source(kind: str, folder: Path) -> str:
         openvino.save_model(openvino.Core().read_model(source), folder / "net.xml", compress_to_fp16=False)
         return str(folder / "net.xml")
     return source
+
+
+def _torch_source(kind: str, folder: Path) -> str:
+    pytest.importorskip("torch")
+    if kind == "torch aoti" and COMPILER is None:
+        pytest.skip("g++ is not installed")
+    from tests.engines.torch import networks
+
+    program = networks.program(networks.Conv(folder))
+    if kind == "torch export":
+        return networks.save(folder / "net.pt2", program)
+    (folder / "net.toml").write_text(
+        "[pt2]\ninput = [-1, 3, 12, 16]\noutputs = {logits = [-1, 5]}\nprecision = 'fp32'\n"
+    )
+    return networks.compile_to(folder / "net.pt2", program)
 
 
 def test_info_agrees_with_itself_and_with_the_description(loaded: Loaded) -> None:
