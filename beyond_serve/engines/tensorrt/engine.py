@@ -50,9 +50,7 @@ def load_tensorrt(
         return TensorRtNetwork(plan, runtime, image.row_shape, config.max_batch)
 
     runtime = (open_runtime or _runtime)(config.device)
-    return CudaEngine(
-        "tensorrt", config, description, runtime, open_network, make_kernels=make_kernels
-    )
+    return CudaEngine("tensorrt", config, description, runtime, open_network, make_kernels=make_kernels)
 
 
 def _runtime(device: str) -> CudaRuntime:

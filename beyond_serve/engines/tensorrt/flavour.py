@@ -77,7 +77,7 @@ def find_runtime(
     Raises:
         ModelLoadError: there is no such device, or nothing installed runs it.
     """
-    require_device(device)
+    _require_gpu(device, "a plan runs nowhere else: serve the ONNX model it was built from")
     able = [flavour for flavour in FLAVOURS if plans in (None, flavour.plans)]
     broken: list[str] = []
     for found in _installed(able, broken, import_module):
@@ -99,9 +99,18 @@ def find_builder(flavour: str, import_module: Import = importlib.import_module) 
     for found in _installed(able, broken, import_module):
         if found.flavour.name == "tensorrt":
             # It times its kernels on the GPU; TensorRT-RTX leaves that to the GPU that will run them.
-            require_device("cuda:0")
+            _require_gpu("cuda:0", "build on the machine that will run the plan")
         return found
     raise _none(able, "build", broken)
+
+
+def _require_gpu(device: str, otherwise: str) -> None:
+    try:
+        require_device(device)
+    except ModelLoadError as error:
+        raise ModelLoadError(
+            error.message, f"run nvidia-smi to see what the driver says; {otherwise}"
+        ) from error
 
 
 def _installed(able: Sequence[Flavour], broken: list[str], import_module: Import) -> Iterator[Installed]:

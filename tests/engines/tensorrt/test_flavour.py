@@ -59,9 +59,10 @@ def test_the_first_that_runs_such_plans(plans: str | None, there: tuple[str, ...
 @pytest.mark.usefixtures("no_gpu")
 def test_the_driver_is_asked_before_anything_is_imported() -> None:
     packages = Packages(*ALL)
-    with pytest.raises(ModelLoadError, match=r"the device cuda:0 is not there: NVIDIA's driver"):
+    with pytest.raises(ModelLoadError, match=r"the device cuda:0 is not there: NVIDIA's driver") as caught:
         find_runtime("tensorrt", "cuda:0", packages)
     assert packages.imported == []
+    assert "serve the ONNX model it was built from" in caught.value.hint
 
 
 @pytest.mark.usefixtures("gpu")
