@@ -15,6 +15,7 @@ from beyond_serve.errors import ModelLoadError
 from beyond_serve.preprocess.labels import load_labels
 from beyond_serve.preprocess.plan import PreprocessPlan
 from beyond_serve.preprocess.presets import load_plan
+from beyond_serve.server.compiled_rows import compiled_rows, place_rows
 from beyond_serve.zoo.card import properties_of
 from beyond_serve.zoo.cost import count
 
@@ -28,10 +29,16 @@ def description_table(source: str) -> Table:
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    for name, value in (*_model_rows(description), *_image_rows(description), *_label_rows(description)):
-        table.add_row(name, value)
-    for name, value in _cost_rows(description):
-        table.add_row(name, value)
+    for rows in (
+        _model_rows(description),
+        compiled_rows(description),
+        place_rows(description),
+        _image_rows(description),
+        _label_rows(description),
+        _cost_rows(description),
+    ):
+        for name, value in rows:
+            table.add_row(name, value)
     return table
 
 
@@ -45,7 +52,7 @@ def _model_rows(description: ModelDescription) -> Iterator[tuple[str, str]]:
         yield "batch", f"fixed at {description.batch}" + (": cannot batch" if description.batch == 1 else "")
     else:
         yield "batch", "any size"
-    if description.quantized:
+    if description.quantized and description.format in ("onnx", "ir"):
         yield "computes in", "int8"
     if description.scores is None:
         yield "scores", "none: answers are raw outputs"
@@ -107,7 +114,8 @@ def _cost_rows(description: ModelDescription) -> Iterator[tuple[str, str]]:
 
 
 def _file_of(description: ModelDescription) -> Path | None:
-    return Path(description.source) if description.format in ("onnx", "ir") else None
+    """Beside it lie its preprocessing and its labels."""
+    return None if description.format in ("null", "sim") else Path(description.source)
 
 
 def _tensor(spec: TensorSpec) -> str:

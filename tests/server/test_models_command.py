@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from beyond_serve.demo.examples import NAMES
 from beyond_serve.server import models_command
 from beyond_serve.server.models_command import main
 from tests.demo.digits import bars
+from tests.engines.torch.archives import our_own
 
 
 def test_describe_says_how_the_demo_model_is_read(capsys: pytest.CaptureFixture[str]) -> None:
@@ -68,3 +70,19 @@ def test_no_command_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
         main([])
     assert caught.value.code == 2
     assert "COMMAND" in capsys.readouterr().err
+
+
+def test_describe_says_what_would_run_it_here(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["describe", "demo"]) == 0
+    assert re.search(r"runs here +\w+ on (cpu|cuda:0)", capsys.readouterr().out)
+
+
+def test_describe_a_compiled_package(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = our_own(tmp_path / "net.pt2", precision="bf16", max_batch=64, device="cuda", capability=(9, 0))
+    (tmp_path / "net.labels.txt").write_text("one\ntwo\n")
+    assert main(["describe", str(path)]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "computes in bf16" in said
+    assert "compiled for cuda (compute capability 9.0), by PyTorch" in said
+    assert "largest batch 64" in said
+    assert "runs here torch on" in said

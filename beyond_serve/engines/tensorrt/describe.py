@@ -9,12 +9,17 @@ from beyond_serve.engines.cuda.runtime import CudaError
 from beyond_serve.engines.onnx_file import GraphFacts
 from beyond_serve.engines.tensorrt.flavour import find_runtime
 from beyond_serve.engines.tensorrt.plan import load_plan_file
-from beyond_serve.engines.tensorrt.plan_facts import graph_facts
+from beyond_serve.engines.tensorrt.plan_facts import PlanFacts, graph_facts
 from beyond_serve.engines.tensorrt.plan_file import read_plan_file
 from beyond_serve.errors import ModelLoadError
 
 
 def read_facts(path: Path, *, trust_plan: bool = False, device: str = "cuda:0") -> GraphFacts:
+    """What `read_plan` finds, as the server sees a model's file. Raises as it does."""
+    return graph_facts(read_plan(path, trust_plan=trust_plan, device=device))
+
+
+def read_plan(path: Path, *, trust_plan: bool = False, device: str = "cuda:0") -> PlanFacts:
     """Load the plan once, and give it back.
 
     Raises:
@@ -32,7 +37,7 @@ def bind_device(device: str) -> None:
 
 
 @functools.lru_cache(maxsize=32)
-def _read(path: Path, trust_plan: bool, device: str, _state: tuple[int, int]) -> GraphFacts:
+def _read(path: Path, trust_plan: bool, device: str, _state: tuple[int, int]) -> PlanFacts:
     # A start asks twice or more for what takes a second each time.
     file = read_plan_file(path)
     installed = find_runtime(file.maker, device)
@@ -45,4 +50,4 @@ def _read(path: Path, trust_plan: bool, device: str, _state: tuple[int, int]) ->
             "see nvidia-smi for what takes the GPU's memory",
         ) from error
     plan.close()
-    return graph_facts(plan.facts)
+    return plan.facts
