@@ -45,6 +45,7 @@ def read_compiled(archive: Archive) -> Pt2Facts:
         max_batch=said.max_batch,
         torch=built.torch if built else "",
         described=built is None,
+        normalises=built is not None and built.normalises,
         needs_torch_operators=any(_is_operator_list(name) for name in archive.names),
     )
 

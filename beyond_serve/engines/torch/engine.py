@@ -27,6 +27,8 @@ def load_torch(config: EngineConfig, description: ModelDescription) -> Engine:
     """
     facts = read_pt2(Path(config.source))
     check_precision(config.source, config.precision, facts.precision)
+    if facts.normalises:
+        config = replace(config, normalization=None)
     if config.device == "cpu":
         return _on_cpu(config, description, facts)
     return _on_cuda(config, description, facts)

@@ -58,7 +58,12 @@ def read_exported(archive: Archive) -> Pt2Facts:
 def _of_our_own(facts: Pt2Facts, built: Built) -> Pt2Facts:
     graph = GraphFacts((built.input,), built.outputs, frozenset(built.probabilities), quantized=False)
     return replace(
-        facts, graph=graph, precision=built.precision, max_batch=built.max_batch, torch=built.torch
+        facts,
+        graph=graph,
+        precision=built.precision,
+        max_batch=built.max_batch,
+        torch=built.torch,
+        normalises=built.normalises,
     )
 
 

@@ -105,6 +105,7 @@ class Pt2Facts:
         torch: the version that wrote it, "" where nobody says.
         keyword: the input goes in by this name, None by position.
         described: a sidecar says what inputs and outputs are, and not the file itself.
+        normalises: it takes pixels as they were decoded; normalisation and order of channels are inside.
         needs_torch_operators: it calls operators that are not in AOTInductor's C interface.
     """
 
@@ -119,4 +120,5 @@ class Pt2Facts:
     torch: str = ""
     keyword: str | None = None
     described: bool = False
+    normalises: bool = False
     needs_torch_operators: bool = False
