@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from beyond_serve.bench.gpu_check.networks import NETWORKS, PRECISIONS
 from beyond_serve.bench.gpu_check.opened import Opened
 from beyond_serve.bench.gpu_check.site import NotHere, Site
 from beyond_serve.engines.config import EngineConfig
@@ -34,7 +35,7 @@ def add_built(work: Path, model: BuiltModel) -> None:
 
 
 def built_models(work: Path) -> list[BuiltModel]:
-    """In the order in which they were asked for, the most wanted first.
+    """The most wanted first: bf16, and ViT-Base.
 
     Raises:
         NotHere: there is none.
@@ -43,7 +44,9 @@ def built_models(work: Path) -> list[BuiltModel]:
     lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
     if not lines:
         raise NotHere("no model was built; see the part models")
-    return [BuiltModel(**json.loads(line)) for line in lines]
+    models = [BuiltModel(**json.loads(line)) for line in lines]
+    names = [source.name for source in NETWORKS]
+    return sorted(models, key=lambda model: (PRECISIONS.index(model.precision), names.index(model.network)))
 
 
 @contextmanager
@@ -62,6 +65,6 @@ def opened(site: Site, model: BuiltModel, max_batch: int) -> Iterator[Opened]:
     with ExitStack() as stack:
         engine = load_engine(config)
         stack.callback(engine.close)
-        network = TorchNetwork(load_library(), path, read_pt2(path), site.device)
+        network = TorchNetwork(load_library(), path, read_pt2(path), site.device, max_batch)
         stack.callback(network.close)
         yield Opened(runtime, network, engine)

@@ -61,6 +61,10 @@ class EngineCheck:
 
     def images(self, record: Recorder, sizes: Sequence[int]) -> None:
         """Rows that lie in slots, side by side and with gaps, of each batch size."""
+        self._within(record, f"images in batches of {_listed(sizes)}", [self.image_errors(sizes)])
+
+    def image_errors(self, sizes: Sequence[int]) -> NDArray[np.float64]:
+        """How far off each such row is. To be called once: the engine adopts the slots."""
         errors = []
         arena = self.pixels(2 * max(sizes))
         self._engine.adopt_rows(arena)
@@ -71,7 +75,7 @@ class EngineCheck:
                     self._off(context, SlotRows(arena, indices), arena[list(indices)])
                     for indices in (range(size), self._scattered(len(arena), size))
                 ]
-        self._within(record, f"images in batches of {_listed(sizes)}", errors)
+        return np.concatenate(errors)
 
     def tensors(self, record: Recorder, sizes: Sequence[int], prepare: Prepare) -> None:
         """The network's own input, as clients send it."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from beyond_serve.bench.gpu_check.findings import Skip
+from beyond_serve.engines.onnxruntime_cuda import has_cuda_provider
 
 Has = Callable[[str], bool]
 """Whether a module can be imported, by its name."""
@@ -57,6 +58,10 @@ class Part:
         ]
 
 
+_ONNXRUNTIME_GPU = "onnxruntime-gpu"
+TENSORRT = Option("TensorRT", ("tensorrt", "tensorrt_lean_bindings", "tensorrt_rtx"))
+ONNXRUNTIME_CUDA = Option("ONNX Runtime's CUDA provider", (_ONNXRUNTIME_GPU,))
+
 _HERE = "beyond_serve.bench.gpu_check.parts"
 _CUDA = ("cuda.bindings",)
 _TORCH = (*_CUDA, "torch")
@@ -65,22 +70,19 @@ _SERVER = (
     *("google.protobuf", "aiohttp", "prometheus_client"),
 )
 _BUILT = ("models",)
-_NETWORKS = Option("ViT-Base/16, ResNet-50 and MobileNetV3", ("timm", "torchvision"))
+_NETWORKS = Option("ViT-Base/16, ResNet-50 and MobileNetV2", ("timm", "torchvision"))
 
 PARTS: tuple[Part, ...] = (
     Part("machine", "The machine", f"{_HERE}.machine", _CUDA, (), 45, 15),
     Part("kernels", "Our kernels beside NumPy", f"{_HERE}.kernels", _CUDA, (), 30, 15),
-    Part("context", "Contexts: every row, every bucket", f"{_HERE}.context", _TORCH, (), 75, 60),
-    Part("models", "Building the models", f"{_HERE}.models", _TORCH, (_NETWORKS,), 170, 60),
+    Part("context", "Contexts: every row, every bucket", f"{_HERE}.context", _TORCH, (), 75, 30),
+    Part("models", "Building the models", f"{_HERE}.models", _TORCH, (_NETWORKS,), 170, 50),
     Part(
         "engines",
         "Engines alone, from resident input",
         f"{_HERE}.engines",
         _TORCH,
-        (
-            Option("TensorRT", ("tensorrt", "tensorrt_lean_bindings", "tensorrt_rtx")),
-            Option("ONNX Runtime's CUDA provider", ("onnxruntime.capi.onnxruntime_providers_cuda",)),
-        ),
+        (),
         110,
         30,
         _BUILT,
@@ -97,6 +99,15 @@ PARTS: tuple[Part, ...] = (
     ),
     Part(
         "steady", "Steady state: allocations and trace borders", f"{_HERE}.steady", _TORCH, (), 40, 15, _BUILT
+    ),
+    Part(
+        "others",
+        "TensorRT and ONNX Runtime's CUDA provider",
+        f"{_HERE}.others",
+        (*_TORCH, "onnx"),
+        (TENSORRT, ONNXRUNTIME_CUDA),
+        60,
+        20,
     ),
     Part(
         "http",
@@ -119,6 +130,9 @@ def chosen(names: Sequence[str]) -> tuple[Part, ...]:
 
 def has_module(name: str) -> bool:
     """Whether `name` can be found, without importing more than the packages around it."""
+    if name == _ONNXRUNTIME_GPU:
+        # Of the same modules as the package for CPUs.
+        return has_cuda_provider()
     try:
         return importlib.util.find_spec(name) is not None
     except (ImportError, ValueError):
