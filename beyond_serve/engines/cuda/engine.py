@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from beyond_serve.engines.config import EngineConfig
 from beyond_serve.engines.cuda.buckets import batch_buckets
 from beyond_serve.engines.cuda.context import CudaContext
-from beyond_serve.engines.cuda.errors import OUT_OF_MEMORY, for_batch
+from beyond_serve.engines.cuda.errors import ALREADY_PINNED, OUT_OF_MEMORY, for_batch
 from beyond_serve.engines.cuda.facts import cuda_info, ranking_of
 from beyond_serve.engines.cuda.memory import PinnedRows
 from beyond_serve.engines.cuda.program import Network
@@ -196,16 +196,20 @@ class CudaEngine:
             self.runtime.reset()
 
     def adopt_rows(self, rows: NDArray[np.uint8]) -> None:
-        """Pin them; where that is refused, rows go through a pinned buffer, which costs a copy."""
+        """Pin them, for all devices; where that is refused, rows go through a pinned buffer, which costs a
+        copy. Of several devices' engines the first pins."""
         with self._lock:
             try:
                 self.runtime.bind()
                 self.runtime.pin(rows.reshape(-1))
-            except CudaError as error:
-                log.warning("%d MB of image rows could not be pinned: %s", rows.nbytes // 1_000_000, error)
-            else:
                 self._rows = rows
-                self._pinned.adopt(rows)
+            except CudaError as error:
+                if error.code != ALREADY_PINNED:
+                    log.warning(
+                        "%d MB of image rows could not be pinned: %s", rows.nbytes // 1_000_000, error
+                    )
+                    return
+            self._pinned.adopt(rows)
 
     def prepare_tensors(self) -> None:
         """Nothing to prepare: a batch size's first tensors run call by call, and are captured then."""

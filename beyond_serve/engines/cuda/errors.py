@@ -9,7 +9,7 @@ from beyond_serve.engines.cuda.runtime import CudaError
 from beyond_serve.errors import EngineError, InstanceLostError
 
 OUT_OF_MEMORY = 2
-NOT_READY = 600
+ALREADY_PINNED = 712
 
 _STICKY = frozenset(
     {

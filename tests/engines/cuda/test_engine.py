@@ -127,6 +127,23 @@ def test_rows_that_cannot_be_pinned_are_served_all_the_same(runtime: FakeRuntime
     )
 
 
+def test_rows_that_another_devices_engine_has_pinned(runtime: FakeRuntime, caplog) -> None:
+    engine = make_engine(runtime)
+    runtime.pin(arena := pixels(6))
+    pinned = runtime.alive
+    runtime.fail_next("pin", 712)
+    engine.adopt_rows(arena)
+    assert not caplog.records
+    context = engine.create_context()
+    staged = context._rows._staging
+    staged[:] = 0
+    check_rows = infer(context, image_batch(arena))["logits"]
+    assert not staged.any()
+    np.testing.assert_allclose(check_rows, expected(arena.transpose(0, 3, 1, 2)), rtol=1e-5, atol=0.01)
+    engine.close()
+    assert runtime.alive == pinned
+
+
 def test_too_large_a_batch_says_which_would_fit(runtime: FakeRuntime) -> None:
     engine = make_engine(runtime, batch_bytes=180_000)
     with pytest.raises(
