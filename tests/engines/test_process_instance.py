@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from beyond_serve.batching import Batch, Request, Trace
+from beyond_serve.engines.describe import describe_model
 from beyond_serve.engines.load import EngineConfig
 from beyond_serve.engines.process_instance import ChildProcess, ProcessInstance
 from beyond_serve.engines.protocol import IMAGE, tensor_key
@@ -167,3 +168,17 @@ def test_an_attached_arena_is_the_same_memory() -> None:
     arena.close()
     with pytest.raises(FileNotFoundError):
         attach_arena(arena.path, 3, (2, 2, 3))
+
+
+def test_a_child_describes_a_model_that_the_parent_does_not_open(
+    config: EngineConfig, tmp_path: Path
+) -> None:
+    child = ChildProcess("t-0")
+    try:
+        found = child.describe(config.source, trust_plan=False, device="auto")
+        assert found == describe_model(config.source)
+        with pytest.raises(ModelLoadError, match="does not exist") as caught:
+            child.describe(str(tmp_path / "absent.onnx"), trust_plan=False, device="auto")
+        assert caught.value.hint
+    finally:
+        child.close()

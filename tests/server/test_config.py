@@ -177,3 +177,12 @@ def test_decoding_on_a_gpu_is_refused_and_not_ignored(tmp_path: Path) -> None:
             config(*arguments)
         assert refused.value.hint == "use cpu or auto"
     assert config("--model", "demo", "--decode", "cpu").models[0].decode == "cpu"
+
+
+def test_several_devices_and_trust_stand_in_the_file_too(tmp_path: Path) -> None:
+    file = write(tmp_path, '[models.a]\npath = "a.plan"\ndevice = "cuda:0,cuda:1"\ntrust-plan = true')
+    (model,) = config("--config", file).models
+    assert (model.device, model.trust_plan) == ("cuda:0,cuda:1", True)
+    assert not config("--config", file, "--no-trust-plan").models[0].trust_plan
+    with pytest.raises(ConfigError, match="names cuda:1 twice"):
+        config("--config", write(tmp_path, '[models.a]\npath = "a.plan"\ndevice = "cuda:1,cuda:1"'))

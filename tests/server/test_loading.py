@@ -24,7 +24,7 @@ from beyond_serve.engines.group import FIRST_BACK_OFF_NS
 from beyond_serve.engines.process_instance import ProcessInstance
 from beyond_serve.errors import InstanceLostError, ModelLoadError
 from beyond_serve.preprocess.image_pool import ImagePool
-from beyond_serve.server import backends
+from beyond_serve.server import backends, loading
 from beyond_serve.server.call import Call
 from beyond_serve.server.config import ModelConfig
 from beyond_serve.server.devices import Devices
@@ -187,6 +187,19 @@ async def test_one_device_that_cannot_load_leaves_nothing_behind(
         with pytest.raises(ModelLoadError, match="do not fit on sim:1"):
             await opened.open(ModelConfig("m", source, device="sim:0,sim:1"))
     assert fakes.engines["sim:0"].closed
+
+
+async def test_of_a_model_in_child_processes_this_process_opens_nothing(
+    source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("the parent opened the model")
+
+    monkeypatch.setattr(loading.read_source, "__defaults__", (never,))
+    monkeypatch.setattr(backends, "load_engine", never)
+    async with opening() as opened:
+        model = await opened.open(ModelConfig("m", source, device="sim:0", instance_kind="process"))
+        assert model.instances_alive == 1
 
 
 async def test_a_user_who_asked_for_larger_batches_than_the_file_allows_is_told(

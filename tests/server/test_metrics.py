@@ -99,6 +99,21 @@ def test_outcomes_batches_and_gauges(metrics: Metrics) -> None:
     assert value(metrics, "beyond_instances_alive", model="m") == 2
 
 
+def test_instances_are_told_apart_with_their_devices(metrics: Metrics) -> None:
+    model = metrics.models["m"]
+    model.devices = {"m-cuda:0-0": "cuda:0", "m-cuda:1-0": "cuda:1"}
+    for size in (2, 3):
+        requests = [Request(b"", "image", Trace(0, 0), lambda _: None) for _ in range(size)]
+        batch = Batch(requests, "image", "full")
+        batch.start("m-cuda:1-0", simulated=False)
+        model.record_batch(batch)
+    second = {"model": "m", "instance": "m-cuda:1-0", "device": "cuda:1"}
+    assert value(metrics, "beyond_instance_batches_total", **second) == 2
+    assert value(metrics, "beyond_instance_images_total", **second) == 5
+    first = {"model": "m", "instance": "m-cuda:0-0", "device": "cuda:0"}
+    assert value(metrics, "beyond_instance_batches_total", **first) == 0
+
+
 def test_loop_lag_is_how_late_a_timer_fires() -> None:
     clock = FakeClock()
     lag = LoopLag(clock)

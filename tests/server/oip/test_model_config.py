@@ -58,3 +58,11 @@ def test_a_fixed_batch_is_the_largest_and_any_number_of_rows_may_be_sent() -> No
     assert model_config(FakeModel(info))["max_batch_size"] == 1
     assert model_config(FakeModel(info))["instance_group"][0]["gpus"] == [1]
     assert model_metadata(FakeModel(info))["inputs"][1]["shape"] == [-1, 3, 2, 2]
+
+
+def test_of_several_gpus_the_count_is_on_each() -> None:
+    info = engine_info(device="cuda:0,cuda:3")
+    (group,) = model_config(FakeModel(info))["instance_group"]
+    assert (group["kind"], group["count"], group["gpus"]) == ("KIND_GPU", 2, [0, 3])
+    (group,) = model_config(FakeModel(engine_info(device="sim:0,sim:1")))["instance_group"]
+    assert (group["kind"], group["count"], group["gpus"]) == ("KIND_CPU", 4, [])
