@@ -84,10 +84,9 @@ def choose(source: str, engine: str, device: str, machine: Machine | None = None
 
 def _best_device(names: list[str], machine: Machine) -> str:
     places = {place for name in names for place in _RUNS[name][1]}
-    if places == {"cpu"}:
-        return "cpu"
     if "cpu" not in places:
         return "cuda:0"
-    if "onnxruntime" in names and not machine.onnxruntime_cuda():
+    if "cuda" not in places or not machine.gpus():
         return "cpu"
-    return "cuda:0" if machine.gpus() else "cpu"
+    # OpenVINO is there with the package; a GPU build of ONNX Runtime was chosen by somebody.
+    return "cpu" if "onnxruntime" in names and not machine.onnxruntime_cuda() else "cuda:0"

@@ -107,11 +107,6 @@ def test_files_that_are_not_there(tmp_path: Path) -> None:
     assert "is empty" in refused(tmp_path / "empty.onnx")
 
 
-@pytest.mark.parametrize("ending", [".plan", ".engine", ".pt2"])
-def test_engines_to_come_are_named(tmp_path: Path, ending: str) -> None:
-    assert "not built yet" in refused(tmp_path / f"net{ending}")
-
-
 @pytest.mark.parametrize("name", ["net.pb", "net", "", "null", "https://example.org/net"])
 def test_unknown_endings(name: str) -> None:
     assert "is no kind of model" in refused(name)

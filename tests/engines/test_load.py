@@ -9,9 +9,10 @@ from types import ModuleType
 
 import pytest
 
+from beyond_serve.demo.location import DEMO_MODEL
 from beyond_serve.engines import foreign
 from beyond_serve.engines.foreign import one_line, require
-from beyond_serve.engines.load import EngineConfig, choose_engine, load_engine
+from beyond_serve.engines.load import EngineConfig, load_engine
 from beyond_serve.errors import ModelLoadError
 from beyond_serve.preprocess.plan import Normalization
 from tests.engines.models import write
@@ -21,17 +22,15 @@ from tests.engines.models import write
     ("config", "message"),
     [
         (EngineConfig("x.onnx", engine="caffe"), "unknown engine 'caffe'"),
-        (EngineConfig("x.onnx", engine="tensorrt"), "tensorrt is not built yet"),
-        (EngineConfig("x.onnx", engine="torch"), "torch is not built yet"),
         (EngineConfig("x.onnx", precision="fp8"), "unknown precision 'fp8'"),
         (EngineConfig("x.onnx", device="tpu"), "unknown device 'tpu'"),
-        (EngineConfig("x.onnx", device="cuda:0"), "runs on the CPU here, not on cuda:0"),
-        (EngineConfig("x.onnx", device="cuda"), "runs on the CPU here"),
-        (EngineConfig("x.xml", engine="onnxruntime"), "cannot run the OpenVINO file"),
         (EngineConfig("x.onnx", instances=0), "instances is 0"),
         (EngineConfig("x.onnx", max_batch=0), "max_batch is 0"),
         (EngineConfig("x.onnx", threads=-1), "threads is -1"),
         (EngineConfig("x.onnx"), "'x.onnx' does not exist"),
+        (EngineConfig("x.plan"), "'x.plan' does not exist"),
+        (EngineConfig(str(DEMO_MODEL), engine="torch"), "torch cannot run the ONNX file"),
+        (EngineConfig(str(DEMO_MODEL), engine="openvino", device="cuda:0"), "does not run on cuda:0"),
         (EngineConfig("null:abc"), "is no null engine"),
         (EngineConfig("sim:absent.json"), "cannot read the table"),
     ],
@@ -41,15 +40,6 @@ def test_what_cannot_be_loaded_is_refused(config: EngineConfig, message: str) ->
         load_engine(config)
     assert message in caught.value.message
     assert caught.value.hint
-
-
-def test_openvino_is_the_choice_and_onnxruntime_stands_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert choose_engine(EngineConfig("a.onnx")) == "openvino"
-    assert choose_engine(EngineConfig("a.xml")) == "openvino"
-    assert choose_engine(EngineConfig("a.onnx", engine="onnxruntime", device="cpu")) == "onnxruntime"
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert choose_engine(EngineConfig("a.onnx")) == "onnxruntime"
-    assert choose_engine(EngineConfig("a.xml")) == "openvino"
 
 
 def test_a_missing_package_is_named_with_its_install_line(
