@@ -1,4 +1,4 @@
-"""`beyond-models build`: a model for one kind of GPU, from an ONNX file that runs anywhere."""
+"""`beyond-models build`: a model for one kind of device, as TensorRT's plan or for PyTorch."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from beyond_serve.errors import ConfigError
 from beyond_serve.preprocess.labels import load_labels
 from beyond_serve.preprocess.plan import PreprocessPlan
 from beyond_serve.preprocess.presets import load_plan
+from beyond_serve.server import build_pt2_command
 from beyond_serve.zoo.sidecar import sidecar_text
 
 PRECISIONS = ("fp32", "fp16", "bf16")
@@ -20,20 +21,34 @@ FLAVOURS = ("auto", "tensorrt", "rtx")
 ENDINGS = (".plan", ".engine")
 
 _LARGEST_IMAGE = 2048
+_PLAN_PRECISION = "fp16"
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """The subcommand, with `run` set to what runs it."""
     parser = commands.add_parser(
         "build",
-        help="make a model for a GPU from an ONNX file",
-        description="Make FILE.plan for TensorRT from an ONNX model, with normalisation and layout inside, "
+        help="make a model for a GPU: a TensorRT plan from an ONNX file, or a .pt2 for PyTorch",
+        description="Make FILE.plan for TensorRT from an ONNX model, or FILE.pt2 for PyTorch from a known "
+        "architecture (needs the extra: beyond-serve[export]), with normalisation and layout inside, "
         "so that the GPU gets images as bytes. What the server reads beside the model (preprocessing, "
         "labels) is written to FILE.toml where the new file would not find it.",
     )
-    parser.add_argument("model", metavar="MODEL.onnx")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="ends in .plan")
-    parser.add_argument("--precision", choices=PRECISIONS, default="fp16", help="default: %(default)s")
+    parser.add_argument(
+        "model",
+        nargs="?",
+        metavar="MODEL",
+        help="an .onnx file for a plan; for a .pt2 an architecture of `beyond-models export --list`, "
+        "timm:MODEL or hf:OWNER/NAME",
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="FILE", help="ends in .plan or .pt2"
+    )
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        help=f"default: {_PLAN_PRECISION} for a plan, {build_pt2_command.DEFAULT_PRECISION} for a .pt2",
+    )
     parser.add_argument("--max-batch", type=int, default=64, metavar="N", help="default: %(default)s")
     parser.add_argument(
         "--opt-batch", type=int, metavar="N", help="the batch to be fastest at; default: the largest"
@@ -49,18 +64,30 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="for TensorRT-RTX: 8.9,12.0 for these GPUs, or current; default: all that it knows",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    build_pt2_command.add_arguments(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace, console: Console) -> None:
     """Raises ConfigError, ModelLoadError, OSError."""
     output: Path = arguments.output
-    if output.suffix.lower() not in ENDINGS:
+    if output.suffix.lower() not in (*ENDINGS, ".pt2"):
         raise ConfigError(
-            f"'{output}' does not end in {' or '.join(ENDINGS)}", "the server knows models by their ending"
+            f"'{output}' does not end in {', '.join(ENDINGS)} or .pt2",
+            "the server knows models by their ending",
         )
     if arguments.size is not None and not 8 <= arguments.size <= _LARGEST_IMAGE:
         raise ConfigError(f"--size {arguments.size}: must lie between 8 and {_LARGEST_IMAGE}")
+    if output.suffix.lower() == ".pt2":
+        build_pt2_command.run(arguments, console)
+    else:
+        _run_plan(arguments, output, console)
+
+
+def _run_plan(arguments: argparse.Namespace, output: Path, console: Console) -> None:
+    build_pt2_command.check_absent(arguments)
+    if arguments.model is None:
+        raise ConfigError("no ONNX model is named", "beyond-models build MODEL.onnx -o NAME.plan")
     description = describe_model(arguments.model)
     if description.format != "onnx":
         raise ConfigError(f"'{arguments.model}' is no ONNX model", "plans are built from .onnx files")
@@ -126,7 +153,7 @@ def _build(
 
     request = PlanRequest(
         output=arguments.output,
-        precision=arguments.precision,
+        precision=arguments.precision or _PLAN_PRECISION,
         max_batch=arguments.max_batch,
         opt_batch=arguments.opt_batch,
         flavour=arguments.flavour,
