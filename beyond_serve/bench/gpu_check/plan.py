@@ -38,6 +38,7 @@ class Outcome:
     """
     Attributes:
         why: it failed or was skipped; empty where its checks say it.
+        said: the last that its process wrote, if it failed.
     """
 
     part: Part
@@ -45,6 +46,7 @@ class Outcome:
     why: str
     seconds: float
     findings: Findings = field(default_factory=Findings)
+    said: str = ""
 
 
 Launch = Callable[[Part, float], Ended]
@@ -113,7 +115,8 @@ def _run(part: Part, has: Has, launch: Launch, budget: Budget, *, quick: bool) -
     started = budget.now()
     ended = launch(part, limit_s)
     status, why = judge(ended, limit_s)
-    return Outcome(part, status, why, budget.now() - started, ended.findings), ended.interrupted
+    said = ended.said if status == "failed" else ""
+    return Outcome(part, status, why, budget.now() - started, ended.findings, said), ended.interrupted
 
 
 def judge(ended: Ended, limit_s: float) -> tuple[Status, str]:

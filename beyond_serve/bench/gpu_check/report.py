@@ -8,11 +8,12 @@ import os
 import platform
 import re
 import shlex
-import sys
+import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import beyond_serve
 from beyond_serve.bench.gpu_check.findings import Skip
 from beyond_serve.bench.gpu_check.plan import Outcome
 from beyond_serve.bench.machine import machine
@@ -34,8 +35,26 @@ def about(device: str, arguments: Sequence[str]) -> dict[str, object]:
         "gpu": device,
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "command": shlex.join([COMMAND, *arguments]),
-        "interpreter": sys.version.split()[0],
+        "beyond-serve": own_version(),
     }
+
+
+def own_version() -> str:
+    """With the commit, where this runs from a repository and git is there."""
+    root = Path(beyond_serve.__file__).parent.parent
+    if not (root / ".git").exists():
+        return beyond_serve.__version__
+    try:
+        described = subprocess.run(
+            ["git", "-C", str(root), "describe", "--always", "--dirty"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return beyond_serve.__version__
+    return f"{beyond_serve.__version__} ({described.stdout.strip()})"
 
 
 def as_json(outcomes: Sequence[Outcome], about: Mapping[str, object], status: str) -> str:
@@ -58,6 +77,7 @@ def as_json(outcomes: Sequence[Outcome], about: Mapping[str, object], status: st
                 "skips": [asdict(skip) for skip in found.skips],
                 "notes": found.notes,
                 "facts": found.facts,
+                "said": outcome.said,
             }
         )
     verdicts = [
@@ -80,7 +100,8 @@ def as_markdown(outcomes: Sequence[Outcome], about: Mapping[str, object], status
         f"# gpu-check on {about['gpu']}",
         "",
         f"`{about['command']}`, {about['time']}, {status}. {about['cpu']}, {about['cores']} cores, "
-        f"{about['memory_gib']} GiB, {about['system']}, Python {about['python']}.",
+        f"{about['memory_gib']} GiB, {about['system']}, Python {about['python']}, "
+        f"beyond-serve {about['beyond-serve']}.",
         "",
     ]
     sections = [("Parts", parts_table(outcomes)), ("Asked and measured", checks_table(outcomes))]
@@ -155,7 +176,7 @@ def _plain(value: object) -> object:
 
 def _section(outcome: Outcome) -> list[str]:
     found = outcome.findings
-    if not (found.tables or found.notes or found.facts):
+    if not (found.tables or found.notes or found.facts or outcome.said):
         return []
     lines = [f"## {outcome.part.title}", ""]
     for table in found.tables:
@@ -165,6 +186,8 @@ def _section(outcome: Outcome) -> list[str]:
     if found.facts:
         facts = [(name, json.dumps(value, ensure_ascii=False)) for name, value in found.facts.items()]
         lines += [*_markdown(Table("", ("fact", "value"), facts)), ""]
+    if outcome.said:
+        lines += ["The last that it wrote:", "", *(f"    {line}" for line in outcome.said.splitlines()), ""]
     return lines
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,9 @@ from beyond_serve.bench.gpu_check.networks import ASKED
 from beyond_serve.bench.gpu_check.opened import Opened
 from beyond_serve.bench.gpu_check.parts import batcher, machine, steady
 from beyond_serve.bench.gpu_check.parts.steady import Allocations, allocation_fault
-from beyond_serve.bench.gpu_check.site import NotHere
+from beyond_serve.bench.gpu_check.site import NotHere, Site
 from beyond_serve.bench.gpu_check.through_batcher import THROUGHPUT_COLUMNS, Windows
+from beyond_serve.errors import ModelLoadError
 from tests.bench.gpu_check.fake_engine import MAX_BATCH, World
 from tests.engines.cuda.fake_runtime import FakeRuntime
 
@@ -100,6 +102,24 @@ def test_machine(tmp_path: Path) -> None:
     assert all(0 <= median <= most for _, median, most in steps.rows)
     assert runtime.alive == 0
     assert "numpy" in machine.versions()
+
+
+def test_what_needs_no_device_is_told_without_one(tmp_path: Path) -> None:
+    def broken(index: int) -> FakeRuntime:
+        raise ModelLoadError("the device cuda:0 cannot be used")
+
+    site = Site(0, tmp_path, quick=True, limit_s=10, started=0, open_runtime=broken)
+    with pytest.raises(ModelLoadError):
+        machine.run(site, Recorder(tmp_path / "findings"))
+    assert {"uname", "packages", "nvjpeg"} <= set(found(tmp_path).facts)
+
+
+def test_the_whole_machine(tmp_path: Path) -> None:
+    runtime = FakeRuntime()
+    site = Site(0, tmp_path, quick=True, limit_s=10, started=0, open_runtime=lambda index: runtime)
+    machine.run(site, Recorder(tmp_path / "findings"))
+    assert found(tmp_path).facts["device"] == "Fake GPU"
+    assert threading.get_ident() in runtime.bound
 
 
 def test_the_built_models_keep_their_order(tmp_path: Path) -> None:

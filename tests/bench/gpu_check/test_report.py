@@ -30,13 +30,13 @@ def outcomes(folder: Path) -> list[Outcome]:
     found = read_findings(folder / "findings")
     assert found.complete
     return [
-        Outcome(PARTS[0], "failed", "", 12.34, found),
+        Outcome(PARTS[0], "failed", "", 12.34, found, "Traceback\n  here\n"),
         Outcome(PARTS[-1], "skipped", "not installed: orjson", 0.0),
     ]
 
 
 ABOUT = {
-    **dict.fromkeys(("cpu", "cores", "memory_gib", "system", "python", "time"), "x"),
+    **dict.fromkeys(("cpu", "cores", "memory_gib", "system", "python", "time", "beyond-serve"), "x"),
     "gpu": "NVIDIA H200",
     "command": "scripts/gpu-check",
 }
@@ -62,6 +62,7 @@ def test_markdown(tmp_path: Path) -> None:
     assert f"| http | {PARTS[-1].title} | not installed: orjson |" in found
     assert f"| a\\|b | 1,234 |\n| c | {NOTHING} |\n\nof three rounds" in found
     assert "* two won" in found
+    assert "    Traceback\n      here\n" in found
     assert "Nothing" not in found
 
 
@@ -90,6 +91,16 @@ def test_half_a_line_is_left_out(tmp_path: Path) -> None:
     assert found.notes == ["whole"]
     assert not found.complete
     assert read_findings(tmp_path / "none").notes == []
+
+
+def test_version_of_a_repository_and_of_a_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import beyond_serve
+
+    assert report.own_version().startswith(beyond_serve.__version__)
+    monkeypatch.setattr(beyond_serve, "__file__", str(tmp_path / "beyond_serve" / "__init__.py"))
+    assert report.own_version() == beyond_serve.__version__
+    (tmp_path / ".git").touch()
+    assert report.own_version() == beyond_serve.__version__
 
 
 def test_slug() -> None:

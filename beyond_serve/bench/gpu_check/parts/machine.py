@@ -28,21 +28,29 @@ _MEGABYTES = 256
 
 
 def run(site: Site, record: Recorder) -> None:
-    runtime = site.runtime()
-    facts = runtime.facts
+    # What needs no working device first: it may tell why there is none.
     record.facts(
         {
             "uname": " ".join(platform.uname()),
-            "device": facts.name,
-            "capability": f"{facts.capability[0]}.{facts.capability[1]}",
-            "memory GiB": round(facts.memory_bytes / 2**30, 1),
             **nvml_facts(site.device),
             **nvjpeg_facts(),
             "packages": versions(),
         }
     )
-    copies(runtime, record, 2**20 * (16 if site.quick else _MEGABYTES), 5 if site.quick else 20)
-    steps(runtime, record, 200 if site.quick else 2000)
+    measure(site.runtime(), record, quick=site.quick)
+
+
+def measure(runtime: CudaRuntime, record: Recorder, *, quick: bool) -> None:
+    facts = runtime.facts
+    record.facts(
+        {
+            "device": facts.name,
+            "capability": f"{facts.capability[0]}.{facts.capability[1]}",
+            "memory GiB": round(facts.memory_bytes / 2**30, 1),
+        }
+    )
+    copies(runtime, record, 2**20 * (16 if quick else _MEGABYTES), 5 if quick else 20)
+    steps(runtime, record, 200 if quick else 2000)
 
 
 def versions() -> dict[str, str]:
