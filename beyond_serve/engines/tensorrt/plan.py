@@ -42,9 +42,9 @@ _REFUSALS = (
         "brings host code of its own, which is not run unless you say so",
         "--trust-plan allows it: only for a plan from a source you trust, it can do what this process can",
     ),
-    _Refusal("blobSize|END_OF_PLAN", "is truncated or damaged", "copy it again; check its size"),
+    _Refusal("blobSize|BufferSize|END_OF_PLAN", "is truncated or damaged", "copy it again; check its size"),
     _Refusal(
-        "magicTag|erialization version|ersion tag|library version|newer plan|version of TensorRT",
+        "magicTag|(erialization|library|ajor) version|ersion tag|newer plan|version of TensorRT",
         "was made by another version or kind of TensorRT; this is {flavour} {version}",
         f"build it with the installed one: {_BUILD}",
     ),
@@ -53,6 +53,11 @@ _REFUSALS = (
         "ompute capability|ncompatible device|hardware-compatible|ompute [0-9]",
         "was built for another kind of GPU",
         f"build it on a machine with this GPU: {_BUILD}",
+    ),
+    _Refusal(
+        "cudaError|Cuda Runtime|Cuda Driver",
+        "cannot be loaded on this GPU",
+        "see nvidia-smi; the driver may be too old for this version of TensorRT",
     ),
 )
 """The first whose pattern is found. Gathered from the libraries' own texts."""
@@ -94,23 +99,18 @@ def load_plan_file(source: Path, file: PlanFile, installed: Installed, *, trust:
         runtime.engine_host_code_allowed = True
     engine = runtime.deserialize_cuda_engine(file.content)
     if engine is None:
-        raise _refused(source, file, installed, log)
+        raise _refused(source, installed, log)
     facts = read_plan_facts(trt, engine, str(source))
     log.forget()
     log.forwards_errors = True
     return LoadedPlan(str(source), trt, log, facts, logger, runtime, engine)
 
 
-def _refused(source: Path, file: PlanFile, installed: Installed, log: PlanLog) -> Exception:
+def _refused(source: Path, installed: Installed, log: PlanLog) -> Exception:
     text = log.raw()
     if _NO_MEMORY.search(text):
         return CudaError(OUT_OF_MEMORY, "cudaErrorMemoryAllocation", "loading the plan")
     flavour = installed.flavour
-    if file.maker is not None and file.maker != flavour.plans:
-        known = f"TensorRT-RTX {file.version}" if file.maker == "rtx" else "TensorRT"
-        return ModelLoadError(
-            f"the plan '{source}' was made by {known}; {flavour.package} cannot run it", _BUILD
-        )
     version = installed.module.__version__
     for refusal in _REFUSALS:
         if re.search(refusal.pattern, text):

@@ -103,6 +103,16 @@ def test_host_code_is_allowed_by_a_word(installed, plan_path: Path) -> None:
             "on a machine with this GPU",
         ),
         (
+            "Error Code 1: Cuda Runtime (CUDA driver version is insufficient for CUDA runtime version)",
+            "cannot be loaded on this GPU: Cuda Runtime .CUDA driver version is insufficient",
+            "see nvidia-smi",
+        ),
+        (
+            "TensorRT plan major version does not match runtime major version.",
+            "was made by another version",
+            "beyond-models build",
+        ),
+        (
             "Error Code 9: Something new",
             "cannot load the plan .*: Something new",
             "build it with this version",

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from beyond_serve.engines.tensorrt.plan_file import read_plan_file
+from beyond_serve.engines.cuda.probe import cuda_devices
+from beyond_serve.engines.tensorrt.flavour import FLAVOURS, Installed
+from beyond_serve.engines.tensorrt.plan import load_plan_file
+from beyond_serve.engines.tensorrt.plan_file import PlanFile, read_plan_file
 from beyond_serve.engines.tensorrt.stamp import Stamp, stamp_text
+from beyond_serve.errors import ModelLoadError
 from beyond_serve.server.models_command import main
 from tests.engines.models import Net, write
 from tests.engines.tensorrt.vit import write_vit
@@ -66,17 +71,33 @@ def test_for_chosen_gpus(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "8.9" in said
 
 
-def test_without_a_gpu_the_plan_is_refused_and_nothing_crashes(tmp_path: Path) -> None:
+def load(content: bytes) -> None:
+    file = PlanFile(content, "rtx", rtx.__version__)
+    load_plan_file(Path("net.plan"), file, Installed(FLAVOURS[2], rtx), trust=False)
+
+
+@pytest.mark.parametrize(
+    ("damage", "complaint"),
+    [
+        (lambda plan: plan[:-10], "is truncated or damaged: .*plan.header.size == blobSize"),
+        (lambda plan: plan[:4], "is truncated or damaged"),
+        (lambda plan: plan[:8] + b"\1" + plan[9:], "is truncated or damaged"),
+        (
+            lambda plan: b"abcd" + plan[4:],
+            "was made by another version or kind of TensorRT; this is tensorrt-rtx",
+        ),
+    ],
+)
+def test_the_words_by_which_tensorrt_refuses_are_known(
+    tmp_path: Path, damage: Callable[[bytes], bytes], complaint: str
+) -> None:
     content = build(write(tmp_path / "net.onnx"))
-    said: list[str] = []
+    with pytest.raises(ModelLoadError, match=complaint) as caught:
+        load(damage(content))
+    assert caught.value.hint
 
-    def hear(_: object, severity: object, text: str) -> None:
-        said.append(text)
 
-    logger = type("Logger", (rtx.ILogger,), {"__init__": rtx.ILogger.__init__, "log": hear})()
-    runtime = rtx.Runtime(logger)
-    if "CUDA" not in " ".join(said) and runtime.deserialize_cuda_engine(content) is not None:
-        pytest.skip("this machine has a GPU that runs it")
-    said.clear()
-    assert runtime.deserialize_cuda_engine(content[:-1]) is None
-    assert any("plan.header.size == blobSize" in line for line in said)
+@pytest.mark.skipif(bool(cuda_devices()), reason="this machine has a GPU")
+def test_without_a_gpu_a_good_plan_is_refused_and_nothing_crashes(tmp_path: Path) -> None:
+    with pytest.raises(ModelLoadError, match=r"cannot be loaded on this GPU: .*cudaError 35"):
+        load(build(write(tmp_path / "net.onnx")))
