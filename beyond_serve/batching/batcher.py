@@ -55,7 +55,9 @@ class Batcher:
         self._clock = clock
         self._lanes = Lanes(by_deadline=policy.by_deadline)
         self._alone: deque[Request] = deque()
-        self._free = FreeInstances(self._pump_soon)
+        self._instances = FreeInstances(self._pump_soon)
+        # Asked several times for each request: the list itself.
+        self._free = self._instances.free
         self._running: dict[str, Batch] = {}
         self._timer: Timer | None = None
         self._stopped: BeyondError | None = None
@@ -99,16 +101,16 @@ class Batcher:
     def share_devices(self, shares: Mapping[str, DeviceShare], weight: float) -> None:
         """From now on a batch on one of these devices also needs a slot of that device's share. Call it
         before the first request."""
-        self._free.share(shares, weight)
+        self._instances.share(shares, weight)
 
     def instance_ready(self, instance: Instance) -> None:
         """`instance` may be given batches from now on."""
-        self._free.add(instance)
+        self._instances.add(instance)
         self._pump_soon()
 
     def instance_gone(self, instance: Instance) -> None:
         """`instance` takes no more batches; what it runs must still be reported."""
-        self._free.remove(instance)
+        self._instances.remove(instance)
 
     def enqueue(self, request: Request) -> None:
         """Take a request whose input is ready. Ignores one that has ended meanwhile."""
@@ -128,7 +130,7 @@ class Batcher:
         self._running.pop(instance.name, None)
         now_ns = self._clock.now_ns()
         took_ns = now_ns - batch.dispatched_ns
-        self._free.ended(instance, took_ns, reusable=reusable)
+        self._instances.ended(instance, took_ns, reusable=reusable)
         again: Sequence[Request] = ()
         if batch.error is None:
             self.cost.observe(len(batch), took_ns)
@@ -174,7 +176,7 @@ class Batcher:
         """End every request that waits, and any that would wait from now on."""
         self._stopped = error
         self.fail_waiting(error)
-        self._free.want_nothing()
+        self._instances.want_nothing()
 
     def _pump_soon(self) -> None:
         if not self._pump_due and self._free:
@@ -213,7 +215,7 @@ class Batcher:
                 heappush(lanes, (lane.urgency_ns(), number, lane))
             elif lane.living:
                 wake_ns = min(wake_ns, again_ns)
-        self._free.want_nothing()
+        self._instances.want_nothing()
         return wake_ns
 
     def _serve(self, lane: Lane) -> int | None:
@@ -224,7 +226,7 @@ class Batcher:
         again_ns: int | None = 0
         if isinstance(decision, WaitUntil):
             again_ns = decision.when_ns
-        elif (instance := self._free.take()) is not None:
+        elif (instance := self._instances.take()) is not None:
             self._dispatch(instance, lane.take(decision.size), decision.release)
         else:
             again_ns = None
@@ -243,7 +245,7 @@ class Batcher:
         end_ns = self._clock.now_ns() + self.cost.margin_ns + self.cost.latency_ns(1)
         if deadline_ns is not None and end_ns > deadline_ns:
             request.give_up()
-        elif (instance := self._free.take()) is not None:
+        elif (instance := self._instances.take()) is not None:
             self._dispatch(instance, [request], "retry")
         else:
             self._alone.appendleft(request)
