@@ -27,3 +27,21 @@ def medians(samples: Mapping[str, Sequence[float]]) -> dict[str, float]:
 def times_for(seconds: float, once_s: float, most: int = 100_000) -> int:
     """How often something that takes `once_s` fits into `seconds`; at least 3."""
     return max(3, min(most, round(seconds / max(once_s, 1e-9))))
+
+
+class Pace:
+    """Whether there is time for another one, going by the longest so far.
+
+    Args:
+        least_s: what the first is taken for: an invented number.
+    """
+
+    def __init__(self, least_s: float) -> None:
+        self._longest_s = least_s
+
+    def fits(self, left_s: float) -> bool:
+        """With a fifth to spare."""
+        return left_s >= 1.2 * self._longest_s
+
+    def took(self, seconds: float) -> None:
+        self._longest_s = max(self._longest_s, seconds)

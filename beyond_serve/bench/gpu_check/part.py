@@ -83,7 +83,7 @@ PARTS: tuple[Part, ...] = (
         f"{_HERE}.engines",
         _TORCH,
         (),
-        110,
+        120,
         30,
         _BUILT,
     ),

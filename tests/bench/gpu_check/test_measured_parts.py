@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from beyond_serve.bench.gpu_check.built import BuiltModel, add_built, built_models
 from beyond_serve.bench.gpu_check.findings import Findings, Recorder, read_findings
-from beyond_serve.bench.gpu_check.measure import interleaved, medians, times_for
+from beyond_serve.bench.gpu_check.measure import Pace, interleaved, medians, times_for
 from beyond_serve.bench.gpu_check.networks import ASKED
 from beyond_serve.bench.gpu_check.opened import Opened
-from beyond_serve.bench.gpu_check.parts import batcher, machine, steady
+from beyond_serve.bench.gpu_check.parts import batcher, engines, machine, steady
+from beyond_serve.bench.gpu_check.parts.engines import Rates
 from beyond_serve.bench.gpu_check.parts.steady import Allocations, allocation_fault
 from beyond_serve.bench.gpu_check.site import NotHere, Site
 from beyond_serve.bench.gpu_check.through_batcher import THROUGHPUT_COLUMNS, Windows
@@ -46,6 +49,54 @@ def test_batcher(tmp_path: Path, world: World, network: str, checks: int) -> Non
     assert len(found(tmp_path).checks) == checks
     assert len(found(tmp_path).notes) == 2
     assert world.runtime.alive == 0
+
+
+@contextlib.contextmanager
+def _fake_opened(site: Site, model: BuiltModel, max_batch: int) -> Iterator[Opened]:
+    world = World()
+    yield opened(world)
+    world.engine.close()
+
+
+def built_site(folder: Path, *left_s: float) -> Site:
+    """A site where three models are built, and whose time goes as told."""
+    for network, precision in (("ResNet-50", "bf16"), (ASKED, "fp16"), (ASKED, "bf16")):
+        add_built(folder, BuiltModel(network, precision, ""))
+    clock = iter(100 - left for left in left_s)
+    return Site(0, folder, quick=True, limit_s=100, started=0, clock=lambda: next(clock))
+
+
+def test_batcher_goes_as_far_as_time_reaches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batcher, "opened", _fake_opened)
+    done: list[str] = []
+    monkeypatch.setattr(batcher, "measure", lambda model, *rest: done.append(str(model)) or [(str(model),)])
+    batcher.run(built_site(tmp_path, 90, 50, 50, 20, 20), Recorder(tmp_path / "findings"))
+    assert done == [f"{ASKED} bf16", f"{ASKED} fp16"]
+    assert [skip.what for skip in found(tmp_path).skips] == ["ResNet-50 bf16: through the batcher"]
+    assert found(tmp_path).tables[0].rows == [[f"{ASKED} bf16"], [f"{ASKED} fp16"]]
+
+
+def test_what_was_measured_before_the_end_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rates = [[Rates(1, 10.0, 10.0, 9.0)]]
+
+    def measure(*_: object) -> list[Rates]:
+        if not rates:
+            raise KeyboardInterrupt
+        return rates.pop()
+
+    monkeypatch.setattr(engines, "opened", _fake_opened)
+    monkeypatch.setattr(engines, "measure", measure)
+    with pytest.raises(KeyboardInterrupt):
+        engines.run(built_site(tmp_path, *[90.0] * 5), Recorder(tmp_path / "findings"))
+    assert found(tmp_path).tables[0].rows == [[f"{ASKED} bf16", 1, 10.0, 10.0, 9.0, 1.0]]
+    assert [check.met for check in found(tmp_path).checks] == [True, False]
+
+
+def test_steady_takes_the_most_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(steady, "opened", _fake_opened)
+    monkeypatch.setattr(steady, "check_steady", lambda what, *rest, **more: rest[1].note(what))
+    steady.run(built_site(tmp_path), Recorder(tmp_path / "findings"))
+    assert found(tmp_path).notes == [f"{ASKED} bf16"]
 
 
 def test_steady(tmp_path: Path, world: World) -> None:
@@ -146,6 +197,16 @@ def test_interleaved_contenders_take_turns() -> None:
     assert order == ["a", "b", "b", "a", "a", "b"]
     assert medians(samples) == {"a": 1.0, "b": 2.0}
     assert (times_for(1.0, 0.01), times_for(1.0, 10.0), times_for(1.0, 0.0)) == (100, 3, 100_000)
+
+
+def test_the_longest_so_far_says_whether_another_fits() -> None:
+    pace = Pace(10)
+    assert pace.fits(12)
+    assert not pace.fits(11.9)
+    pace.took(5)
+    assert pace.fits(12)
+    pace.took(20)
+    assert not pace.fits(23)
 
 
 def test_the_servers_default_is_asked() -> None:

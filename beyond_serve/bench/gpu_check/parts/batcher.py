@@ -7,8 +7,10 @@ import numpy as np
 from beyond_serve.bench.gpu_check.built import BuiltModel, built_models, opened
 from beyond_serve.bench.gpu_check.closed_loop import filled_arena, run_loop
 from beyond_serve.bench.gpu_check.findings import Recorder
+from beyond_serve.bench.gpu_check.measure import Pace
 from beyond_serve.bench.gpu_check.networks import ASKED
 from beyond_serve.bench.gpu_check.opened import Opened
+from beyond_serve.bench.gpu_check.plan import OUT_OF_TIME
 from beyond_serve.bench.gpu_check.resident import ResidentProgram, random_rows
 from beyond_serve.bench.gpu_check.site import Site
 from beyond_serve.bench.gpu_check.through_batcher import (
@@ -27,23 +29,29 @@ from beyond_serve.server.config import ModelConfig
 
 BATCH = 128
 _LEAST_S = 12.0
-"""What a model needs at least; with less left it is skipped. An invented number."""
 
 
 def run(site: Site, record: Recorder) -> None:
-    windows = Windows(2, 0.3) if site.quick else Windows(5, 0.6)
     rows: list[tuple[object, ...]] = []
+    try:
+        _each(site, record, rows)
+    finally:
+        # Also what was measured before its time was over.
+        record.table("Through the batcher", THROUGHPUT_COLUMNS, rows, [f"closed loop, batches of {BATCH}"])
+
+
+def _each(site: Site, record: Recorder, rows: list[tuple[object, ...]]) -> None:
+    windows = Windows(2, 0.3) if site.quick else Windows(4, 0.5)
+    pace = Pace(_LEAST_S)
     # What is asked is asked of ViT-Base: it goes first, and the others as far as time reaches.
-    models = sorted(
-        built_models(site.work), key=lambda model: (model.network != ASKED, model.precision != "bf16")
-    )
-    for model in models:
-        if site.left_s() < _LEAST_S:
-            record.skip(f"{model}: through the batcher", "out of time")
+    for model in sorted(built_models(site.work), key=lambda model: model.network != ASKED):
+        before_s = site.left_s()
+        if not pace.fits(before_s):
+            record.skip(f"{model}: through the batcher", OUT_OF_TIME)
             continue
         with opened(site, model, BATCH) as found:
             rows += measure(model, found, record, windows)
-    record.table("Through the batcher", THROUGHPUT_COLUMNS, rows, [f"closed loop, batches of {BATCH}"])
+        pace.took(before_s - site.left_s())
 
 
 def measure(

@@ -13,6 +13,7 @@ import numpy as np
 from beyond_serve.bench.gpu_check.built import BuiltModel, built_models, opened
 from beyond_serve.bench.gpu_check.findings import Recorder
 from beyond_serve.bench.gpu_check.measure import times_for
+from beyond_serve.bench.gpu_check.plan import OUT_OF_TIME
 from beyond_serve.bench.gpu_check.resident import ResidentProgram, random_rows
 from beyond_serve.bench.gpu_check.site import Site
 
@@ -84,14 +85,16 @@ def run(site: Site, record: Recorder) -> None:
     command = beyond_serve_command(*server_flags(model, site.device, port))
     rates: list[HttpRate] = []
     seconds, warm_up_s = (1.0, 0.5) if site.quick else (5.0, 2.0)
-    with started("beyond-serve", command, url, f"{url}/v2/health/ready", cores.server) as server:
-        for connections in CONNECTIONS[:1] if site.quick else CONNECTIONS:
-            if site.left_s() < 2 * (seconds + warm_up_s):
-                record.skip(f"{connections} connections", "out of time")
-                continue
-            cpu = CpuSamples(server.cpu_seconds)
-            rates.append(_offer(url, connections, (seconds, warm_up_s), cores, cpu, alone))
-    say_rates(str(model), rates, cores, record)
+    try:
+        with started("beyond-serve", command, url, f"{url}/v2/health/ready", cores.server) as server:
+            for connections in CONNECTIONS[:1] if site.quick else CONNECTIONS:
+                if site.left_s() < 2 * (seconds + warm_up_s):
+                    record.skip(f"{connections} connections", OUT_OF_TIME)
+                    continue
+                cpu = CpuSamples(server.cpu_seconds)
+                rates.append(_offer(url, connections, (seconds, warm_up_s), cores, cpu, alone))
+    finally:
+        say_rates(str(model), rates, cores, record)
 
 
 def server_flags(model: BuiltModel, device: int, port: int) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from beyond_serve.bench.gpu_check.figures import holds
 from beyond_serve.bench.gpu_check.findings import Recorder
 from beyond_serve.bench.gpu_check.networks import NETWORKS, PRECISIONS, SMALLEST
 from beyond_serve.bench.gpu_check.part import has_module
+from beyond_serve.bench.gpu_check.plan import OUT_OF_TIME
 from beyond_serve.bench.gpu_check.site import NotHere, Site
 
 _SPARE_S = 4.0
@@ -56,7 +57,7 @@ def build_all(site: Site, record: Recorder, models: list[BuiltModel], build: Bui
         for future in as_completed(futures):
             model, result = futures[future], future.result()
             if result is None:
-                record.skip(f"{model}: building it", f"out of time ({limit_s:.0f} s)")
+                record.skip(f"{model}: building it", f"{OUT_OF_TIME} ({limit_s:.0f} s)")
                 continue
             record.check(holds(f"{model}: is built", "a .pt2 file", result.failure))
             if not result.failure:
