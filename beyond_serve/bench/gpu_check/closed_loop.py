@@ -38,18 +38,20 @@ class LoopRun(NamedTuple):
     Attributes:
         batches: in the order in which they ended.
         latencies_ns: of each request, from being enqueued to its answer.
+        steady: so many batches ended while all requests were still under way.
     """
 
     batches: list[BatchMarks]
     latencies_ns: list[int]
+    steady: int
 
     @property
     def rate(self) -> float:
-        """Rows a second between the ends of the first and the last batch; NaN with fewer than two."""
-        if len(self.batches) < 2 or self.batches[-1].ended <= self.batches[0].ended:
+        """Rows a second between the ends of the first and the last steady batch; NaN with fewer than two."""
+        batches = self.batches[: self.steady]
+        if len(batches) < 2 or batches[-1].ended <= batches[0].ended:
             return float("nan")
-        rows = sum(batch.size for batch in self.batches[1:])
-        return rows * 1e9 / (self.batches[-1].ended - self.batches[0].ended)
+        return sum(batch.size for batch in batches[1:]) * 1e9 / (batches[-1].ended - batches[0].ended)
 
     @property
     def batch_mean(self) -> float:
@@ -92,6 +94,7 @@ class ClosedLoop:
         self._batches: list[BatchMarks] = []
         self._latencies: list[int] = []
         self._open = 0
+        self._steady = 0
         self._running = False
         self._error: BeyondError | None = None
         self._idle = asyncio.Event()
@@ -131,7 +134,7 @@ class ClosedLoop:
         timer.cancel()
         if self._error is not None:
             raise self._error
-        return LoopRun(self._batches, self._latencies)
+        return LoopRun(self._batches, self._latencies, self._steady)
 
     def batch_finished(self, batch: Batch) -> None:
         """As the batcher's observer."""
@@ -169,7 +172,8 @@ class ClosedLoop:
             self._idle.set()
 
     def _stop(self) -> None:
-        self._running = False
+        if self._running:
+            self._running, self._steady = False, len(self._batches)
         if not self._open:
             self._idle.set()
 
