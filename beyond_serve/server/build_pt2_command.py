@@ -95,7 +95,8 @@ def _report(card: Pt2Card, output: Path, console: Console) -> None:
         f"wrote {output} ({output.stat().st_size / 1e6:.1f} MB), {output.with_suffix('.toml').name} and "
         f"{output.with_suffix('.model.json').name}: {kind} in {card.precision}, batches of up to "
         f"{card.max_batch}, {card.macs / 1e9:.3f} GMACs an image; its logits are at most "
-        f"{card.relative_error:.1e} of their length off the network's in float32",
+        f"{card.relative_error:.1e} of their length off the network's in float32 ({card.eager_error:.1e} "
+        "uncompiled)",
         markup=False,
         highlight=False,
         soft_wrap=True,

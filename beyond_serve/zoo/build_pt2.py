@@ -26,7 +26,7 @@ class Pt2Card:
 
     Attributes:
         macs: multiply-accumulates an image, counted by PyTorch in float32.
-        relative_error: see `BuildReport.error`.
+        relative_error, eager_error: see `BuildReport`.
     """
 
     architecture: str
@@ -43,6 +43,7 @@ class Pt2Card:
     device: str
     compiled: bool
     relative_error: float
+    eager_error: float
     torch_version: str
 
     @property
@@ -177,5 +178,6 @@ def _card(
         device=request.device,
         compiled=request.compiled,
         relative_error=report.error,
+        eager_error=report.eager_error,
         torch_version=report.built.torch,
     )

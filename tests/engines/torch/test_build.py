@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from beyond_serve.engines.config import EngineConfig
 from beyond_serve.engines.load import load_engine
 from beyond_serve.engines.torch.build import BuildRequest, build_pt2
 from beyond_serve.engines.torch.describe import read_pt2
+from beyond_serve.engines.torch.verify_build import Deviation, check
 from beyond_serve.errors import ConfigError, ModelLoadError
 from beyond_serve.preprocess.plan import Normalization
 from tests.engines.batches import image_batch, infer, tensor_batch
@@ -43,6 +45,27 @@ def test_what_cannot_be_meant(changes: dict[str, object], complaint: str) -> Non
 def test_another_ending_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"does not end in \.pt2"):
         request(Path("m.onnx"))
+
+
+@pytest.mark.parametrize(
+    ("built", "eager", "precision", "complaint"),
+    [
+        (0.04, 0.001, "bf16", None),
+        (0.3, 0.2, "bf16", None),
+        (0.06, 0.001, "bf16", "in batches of 8 the built model's outputs are 0.06"),
+        (0.7, 0.2, "bf16", "own in bf16 0.2"),
+        (math.nan, 0.2, "bf16", "outputs are nan"),
+        (0.0, 0.6, "fp16", "in fp16 the network's own outputs are 0.6"),
+        (0.0, math.nan, "fp16", "in fp16 the network's own outputs are nan"),
+        (0.002, 0.0, "fp32", "0.002"),
+    ],
+)
+def test_how_far_off_is_too_far(built: float, eager: float, precision: str, complaint: str | None) -> None:
+    if complaint is None:
+        check(Deviation(built, eager), 8, precision)
+        return
+    with pytest.raises(ModelLoadError, match=complaint):
+        check(Deviation(built, eager), 8, precision)
 
 
 torch = pytest.importorskip("torch")
@@ -152,7 +175,7 @@ class Branching(networks.Pool):
 @pytest.mark.parametrize(
     ("network", "changes", "complaint"),
     [
-        (Overflowing, {"precision": "fp16"}, r"(nan|inf) of their length"),
+        (Overflowing, {"precision": "fp16"}, r"in fp16 the network's own outputs are (nan|inf)"),
         (TwoOutputs, {}, r"outputs are .*, not logits \[n, classes\]"),
         (Branching, {}, "PyTorch cannot export the network"),
     ],
