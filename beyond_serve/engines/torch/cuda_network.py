@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from beyond_serve.engines.cuda.program import Buffers, NetworkSpec
+from beyond_serve.engines.cuda.runtime import CudaError
 from beyond_serve.engines.foreign import one_line
 from beyond_serve.engines.torch.cuda_errors import translate, translated
 from beyond_serve.engines.torch.cuda_program import TorchProgram
 from beyond_serve.engines.torch.facts import Pt2Facts
 from beyond_serve.engines.torch.image_prefix import DTYPES
-from beyond_serve.engines.torch.library import checked_inputs
+from beyond_serve.engines.torch.library import checked_inputs, make_explicit
 from beyond_serve.engines.torch.runners import load_program, probe_batches, wrong_description
 from beyond_serve.errors import EngineError, ModelLoadError
 
@@ -29,6 +31,7 @@ class TorchNetwork:
     """
 
     def __init__(self, torch: Any, path: Path, facts: Pt2Facts, index: int, max_batch: int) -> None:
+        make_explicit(torch)
         self.torch = torch
         self._index = index
         self._lock = threading.Lock()
@@ -103,7 +106,8 @@ class TorchNetwork:
 
     def close(self) -> None:
         self._model = None
-        with translated(self.torch, "giving memory back"):
+        # A device that is lost has lost its memory too.
+        with contextlib.suppress(CudaError, EngineError), translated(self.torch, "giving memory back"):
             self.torch.cuda.empty_cache()
 
 

@@ -9,12 +9,12 @@ from typing import Any
 from beyond_serve.engines.config import EngineConfig
 from beyond_serve.engines.cuda.runtime import CudaRuntime
 from beyond_serve.engines.describe import ModelDescription
-from beyond_serve.engines.protocol import Engine
+from beyond_serve.engines.protocol import Engine, EngineInfo
 from beyond_serve.engines.torch.cpu_engine import TorchCpuEngine
 from beyond_serve.engines.torch.describe import read_pt2
 from beyond_serve.engines.torch.facts import Pt2Facts
 from beyond_serve.engines.torch.fitness import check_cpu, check_device, check_precision, version_warnings
-from beyond_serve.engines.torch.library import load_library, make_explicit
+from beyond_serve.engines.torch.library import load_library
 from beyond_serve.engines.torch.machine import own_cpu_flags, own_platform
 from beyond_serve.errors import ModelLoadError
 
@@ -39,9 +39,7 @@ def _on_cpu(config: EngineConfig, description: ModelDescription, facts: Pt2Facts
     check_cpu(config.source, facts, own_platform(), own_cpu_flags())
     torch = load_library()
     engine = TorchCpuEngine(torch, config, description, facts)
-    engine.info = replace(
-        engine.info, warnings=(*engine.info.warnings, *version_warnings(facts, torch.__version__))
-    )
+    engine.info = _warned(engine.info, facts, torch)
     return engine
 
 
@@ -55,12 +53,17 @@ def _on_cuda(config: EngineConfig, description: ModelDescription, facts: Pt2Fact
     check_device(config.source, facts, config.device, runtime.facts.capability, runtime.facts.name)
     torch = load_library()
     _check_cuda(torch)
-    make_explicit(torch)
 
     def open_network(runtime: CudaRuntime) -> TorchNetwork:
         return TorchNetwork(torch, Path(config.source), facts, runtime.facts.index, config.max_batch)
 
-    return CudaEngine("torch", config, description, runtime, open_network)
+    engine = CudaEngine("torch", config, description, runtime, open_network)
+    engine.info = _warned(engine.info, facts, torch)
+    return engine
+
+
+def _warned(info: EngineInfo, facts: Pt2Facts, torch: Any) -> EngineInfo:
+    return replace(info, warnings=(*info.warnings, *version_warnings(facts, torch.__version__)))
 
 
 def _check_cuda(torch: Any) -> None:

@@ -106,6 +106,10 @@ class FakeTorch:
         self.fails: list[Exception] = []
         self._current = threading.local()
         self._inference = threading.local()
+        self.backends = SimpleNamespace(
+            cuda=SimpleNamespace(matmul=SimpleNamespace(allow_tf32=True)),
+            cudnn=SimpleNamespace(allow_tf32=True, benchmark=False),
+        )
         self._inductor = SimpleNamespace(aoti_load_package=self._load)
         self.cuda = SimpleNamespace(
             ExternalStream=lambda stream, device: SimpleNamespace(cuda_stream=stream, device=device),

@@ -7,7 +7,6 @@ PyTorch documents them, and no more.
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,7 +21,6 @@ from beyond_serve.engines.protocol import TensorSpec
 from beyond_serve.engines.torch.cuda_errors import translate
 from beyond_serve.engines.torch.cuda_network import TorchNetwork
 from beyond_serve.engines.torch.facts import Pt2Facts
-from beyond_serve.engines.torch.library import make_explicit
 from beyond_serve.errors import EngineError, InstanceLostError, ModelLoadError
 from tests.engines.batches import image_batch, infer
 from tests.engines.cuda.fake_network import FakeKernels
@@ -217,7 +215,20 @@ def test_other_errors_are_the_librarys(torch: FakeTorch, text: str) -> None:
     assert text in found.message
 
 
-def test_float32_means_float32() -> None:
-    matmul, cudnn = SimpleNamespace(allow_tf32=True), SimpleNamespace(allow_tf32=True, benchmark=False)
-    make_explicit(SimpleNamespace(backends=SimpleNamespace(cuda=SimpleNamespace(matmul=matmul), cudnn=cudnn)))
-    assert (matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark) == (False, False, True)
+def test_float32_means_float32(torch: FakeTorch) -> None:
+    network_of(torch)
+    cudnn = torch.backends.cudnn
+    assert not torch.backends.cuda.matmul.allow_tf32
+    assert (cudnn.allow_tf32, cudnn.benchmark) == (False, True)
+
+
+def test_a_lost_device_does_not_keep_the_network_from_closing(torch: FakeTorch) -> None:
+    network = network_of(torch)
+
+    def refuse() -> None:
+        raise AcceleratorError("CUDA error: an illegal memory access was encountered", ILLEGAL_ADDRESS)
+
+    torch.cuda.empty_cache = refuse
+    network.close()
+    with pytest.raises(EngineError, match="the engine is closed"):
+        network.run(torch.zeros((1, 4, 5, 3), np.uint8, "cuda:0"))
