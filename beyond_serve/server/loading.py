@@ -161,10 +161,16 @@ async def _model(config: ModelConfig, source: Source, backend: Backend, shared: 
         batcher=batcher,
     )
     batcher.observer = model
-    places = instance_places(config, backend.infos)
-    if info.image_shape is not None:
+    await _add_instances(model, batcher, backend, shared)
+    return model
+
+
+async def _add_instances(model: Model, batcher: Batcher, backend: Backend, shared: Shared) -> None:
+    """The group, and the arena from which its instances read."""
+    places = instance_places(model.config, backend.infos)
+    if (shape := model.info.image_shape) is not None:
         count = slot_count(len(places), batcher.max_batch, shared.decode_workers)
-        arena = await asyncio.to_thread(backend.make_rows, count, info.image_shape)
+        arena = await asyncio.to_thread(backend.make_rows, count, shape)
         _connect(model, batcher, arena, shared)
 
     def make(name: str, events: InstanceEvents) -> RunningInstance:
@@ -173,7 +179,6 @@ async def _model(config: ModelConfig, source: Source, backend: Backend, shared: 
     model.group = InstanceGroup(tuple(places), make, batcher, shared.clock)
     model.metrics.devices = {name: backend.infos[place].device for name, place in places.items()}
     model.release = backend.close
-    return model
 
 
 def instance_places(config: ModelConfig, infos: Sequence[EngineInfo]) -> dict[str, int]:
