@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -178,8 +179,26 @@ def test_the_script_says_no_gpu() -> None:
     if main.World().driver().devices:
         pytest.skip("this machine has a GPU")
     done = subprocess.run(
-        [ROOT / "scripts/gpu-check"], capture_output=True, text=True, timeout=120, check=False
+        [ROOT / "scripts/gpu-check"],
+        env={**os.environ, "PYTHON": sys.executable},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert done.returncode == 2
     assert len(done.stdout.splitlines()) == 1
     assert done.stdout.startswith("gpu-check: ")
+
+
+def test_the_script_says_what_python_it_needs() -> None:
+    done = subprocess.run(
+        [ROOT / "scripts/gpu-check"],
+        env={**os.environ, "PYTHON": "false"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("gpu-check: false is not Python 3.11 or newer with numpy")

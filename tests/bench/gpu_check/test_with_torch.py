@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from beyond_serve.bench.gpu_check import torch_loop
+from beyond_serve.bench.gpu_check import networks, torch_loop
 from beyond_serve.bench.gpu_check.build_child import build
 from beyond_serve.bench.gpu_check.findings import Recorder, read_findings
 from beyond_serve.bench.gpu_check.networks import NETWORKS, _quieten_residuals, _randomise_head
@@ -61,6 +61,17 @@ def test_residual_blocks_add_less() -> None:
     _quieten_residuals(torch, torch.nn.ModuleList([timms, torchvisions, straight]))
     assert timms.bn3.weight.tolist() == torchvisions.conv[0].weight.tolist() == pytest.approx([0.2, 0.2])
     assert straight.bn3.weight.tolist() == [1.0, 1.0]
+
+
+def test_weights_are_numbers_that_bf16_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(networks, "_made", lambda source: (tiny_module(), "ours"))
+    module, library = networks.make_module(NETWORKS[0])
+    assert library == "ours"
+    for weight in module.parameters():
+        assert weight.dtype == torch.float32
+        assert torch.equal(weight, weight.to(torch.bfloat16).to(torch.float32))
+    again, _ = networks.make_module(NETWORKS[0])
+    assert torch.equal(again[-1].weight, module[-1].weight)
 
 
 def test_a_build_that_fails_says_why(tmp_path: Path) -> None:
