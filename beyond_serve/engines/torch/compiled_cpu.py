@@ -66,7 +66,7 @@ class CompiledCpu:
         if not code:
             return
         message = c_char_p()
-        with contextlib.suppress(AttributeError):  # PyTorch before 2.12 only prints what was wrong
+        with contextlib.suppress(AttributeError):  # older versions only print what was wrong
             self._library.AOTInductorGetLastError(byref(message))
         said = (message.value or b"its reason is on stderr").decode("utf-8", "replace")
         raise EngineError(f"the compiled model failed: {one_line(RuntimeError(said))}")
