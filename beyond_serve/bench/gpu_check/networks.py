@@ -36,8 +36,8 @@ SMALLEST = NETWORKS[-1]
 def make_module(source: NetworkSource) -> tuple[Any, str]:
     """The network in evaluation mode on the CPU, float32 [n, 3, 224, 224] to [n, 1000], and whose it is.
 
-    Its weights are numbers that bf16 holds exactly, as in a checkpoint that was trained in it: the errors that
-    are measured are of arithmetic, and not of what rounding does to arbitrary weights.
+    Its weights are numbers that bf16 holds exactly, as in a checkpoint that was trained in it: the errors
+    that are measured are of arithmetic, and not of what rounding does to arbitrary weights.
 
     Raises:
         NotHere: neither timm nor torchvision can be imported.
