@@ -15,7 +15,7 @@ from beyond_serve.bench.gpu_check.findings import Recorder, read_findings
 from beyond_serve.bench.gpu_check.networks import ASKED, NETWORKS
 from beyond_serve.bench.gpu_check.opened import Opened
 from beyond_serve.bench.gpu_check.parts import engines, models, others
-from beyond_serve.bench.gpu_check.parts.engines import COLUMNS, Rates, accuracy_check, rate_checks
+from beyond_serve.bench.gpu_check.parts.engines import COLUMNS, Rates, accuracy_checks, rate_checks
 from beyond_serve.bench.gpu_check.site import NotHere, Site
 from beyond_serve.engines.config import EngineConfig
 from beyond_serve.preprocess.plan import Normalization
@@ -88,21 +88,22 @@ def test_nothing_to_build_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         models.run(site(tmp_path), Recorder(tmp_path / "findings"))
 
 
-def test_accuracy() -> None:
-    check, skip = accuracy_check("vit bf16", 1e-2, 8e-3, 1.2e-2)
-    assert check.met
-    assert skip is None
-    check, skip = accuracy_check("vit bf16", 1e-2, 1.1e-2, 9e-3)
-    assert not check.met
-    assert skip is None
-    check, skip = accuracy_check("mobilenet bf16", 1e-2, 1.7e-2, 1.5e-2)
-    assert check.met
-    assert "as torch's own" in check.what
-    assert skip is not None
-    assert "1.50e-02" in skip.why
-    assert not accuracy_check("mobilenet bf16", 1e-2, 2.0e-2, 1.5e-2)[0].met
-    assert not accuracy_check("any", 1e-2, float("nan"), 1e-3)[0].met
-    assert not accuracy_check("any", 1e-2, 1e-3 * float("nan"), float("nan"))[0].met
+@pytest.mark.parametrize(
+    ("ours", "torchs", "met"),
+    [
+        (8e-3, 9e-3, [True, True]),
+        (8e-3, 1.2e-2, [True, True]),
+        (1.1e-2, 9e-3, [False, True]),
+        (1.7e-2, 1.5e-2, [False, True]),
+        (2.0e-2, 1.5e-2, [False, False]),
+        (float("nan"), 1e-3, [False, False]),
+        (float("nan"), float("nan"), [False, False]),
+    ],
+)
+def test_accuracy_is_asked_whatever_torch_does(ours: float, torchs: float, met: list[bool]) -> None:
+    asked, beside = accuracy_checks("vit bf16", 1e-2, ours, torchs)
+    assert [asked.met, beside.met] == met
+    assert "beside torch's own" in beside.what
 
 
 def test_rates() -> None:
