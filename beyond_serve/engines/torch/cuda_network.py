@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from beyond_serve.engines.cuda.program import Buffers, NetworkSpec
 from beyond_serve.engines.cuda.runtime import CudaError
-from beyond_serve.engines.foreign import one_line
+from beyond_serve.engines.cuda.tensors import row_layout
+from beyond_serve.engines.foreign import one_line, require
 from beyond_serve.engines.torch.cuda_errors import translate, translated
 from beyond_serve.engines.torch.cuda_program import TorchProgram
 from beyond_serve.engines.torch.facts import Pt2Facts
@@ -26,7 +28,7 @@ class TorchNetwork:
     stream. What runs on the streams still overlaps, and graphs are launched without the lock.
 
     Raises:
-        ModelLoadError: PyTorch refuses the file.
+        ModelLoadError: PyTorch refuses the file, or a size beside the batch is free.
         CudaError: there is no room for it, or the device fails.
     """
 
@@ -36,6 +38,8 @@ class TorchNetwork:
         self._index = index
         self._lock = threading.Lock()
         image = facts.graph.inputs[0]
+        for spec in (image, *facts.graph.outputs):
+            row_layout(spec)
         batch = image.shape[0]
         self.spec = NetworkSpec(
             input=image,
@@ -44,13 +48,13 @@ class TorchNetwork:
             fixed_batch=batch if batch > 0 else None,
             precision=facts.precision,
         )
-        with torch.cuda.device(index), translated(torch, "loading the model"):
+        with torch.cuda.device(index), _loading(torch, path):
             if facts.described:
                 self._try_out(path, probe_batches(self.spec.fixed_batch, facts.max_batch or max_batch))
             self._model: Any = (
                 _compiled(torch, path, index)
                 if facts.kind == "aoti"
-                else _exported(torch, path, facts, index)
+                else exported_on(torch, path, facts, f"cuda:{index}")
             )
             self._first_run()
 
@@ -111,25 +115,32 @@ class TorchNetwork:
             self.torch.cuda.empty_cache()
 
 
-def _compiled(torch: Any, path: Path, index: int) -> Any:
+@contextmanager
+def _loading(torch: Any, path: Path) -> Iterator[None]:
+    """Within it PyTorch's errors become CudaError or ModelLoadError."""
     try:
-        package = torch._inductor.aoti_load_package(str(path), run_single_threaded=True, device_index=index)
-    except Exception as error:  # the loader's errors have no common base
-        if isinstance(error, torch.OutOfMemoryError) or "CUDA" in str(error):
-            raise
+        yield
+    except (RuntimeError, ValueError, OSError) as error:
+        failure = translate(torch, error, "loading the model")
+        if isinstance(failure, CudaError):
+            raise failure from error
         raise ModelLoadError(
             f"PyTorch {torch.__version__} cannot load '{path}': {one_line(error)}",
             "build it again on this machine: beyond-models build ARCH -o NAME.pt2 --device cuda",
         ) from error
+
+
+def _compiled(torch: Any, path: Path, index: int) -> Any:
+    package = torch._inductor.aoti_load_package(str(path), run_single_threaded=True, device_index=index)
     # The package's own call parses its description as JSON each time.
     run = package.loader.boxed_run
     return lambda values: run([values])
 
 
-def _exported(torch: Any, path: Path, facts: Pt2Facts, index: int) -> Any:
-    program = load_program(torch, path)
-    moved = torch.export.passes.move_to_device_pass(program, f"cuda:{index}")
-    module = moved.module()
+def exported_on(torch: Any, path: Path, facts: Pt2Facts, device: str) -> Callable[[Any], list[Any]]:
+    """An exported program as a function of tensors, its weights and constants on `device`."""
+    move = require("torch.export.passes").move_to_device_pass
+    module = move(load_program(torch, path), device).module()
     module.to(memory_format=torch.channels_last)
     leaves, keyword = torch.utils._pytree.tree_leaves, facts.keyword
 

@@ -176,9 +176,21 @@ def test_a_failed_capture_leaves_the_stream_usable(torch: FakeTorch) -> None:
     program.close()
 
 
+def test_sizes_must_be_known(torch: FakeTorch) -> None:
+    free = GraphFacts((TensorSpec("pixels", "FP32", (-1, 3, -1, -1)),), OUTPUTS, frozenset(), quantized=False)
+    with pytest.raises(ModelLoadError, match="only the batch may be free"):
+        network_of(torch, Pt2Facts("aoti", free, "fp32", "cuda"))
+
+
 def test_no_room_for_weights_is_an_error_of_the_start(torch: FakeTorch) -> None:
     torch.fails.append(OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"))
     with pytest.raises(ModelLoadError, match="the model's weights do not fit"):
+        engine_of(torch)
+
+
+def test_a_package_that_pytorch_refuses(torch: FakeTorch) -> None:
+    torch.fails.append(RuntimeError("Failed to load the kernel: no kernel image is available"))
+    with pytest.raises(ModelLoadError, match=r"PyTorch 2\.13\.0\+fake cannot load 'm\.pt2'.*no kernel image"):
         engine_of(torch)
 
 
