@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 from beyond_serve.engines.describe import ModelDescription
 from beyond_serve.engines.engine_info import batch_warning
 from beyond_serve.engines.foreign import require
-from beyond_serve.engines.image_input import ImageInput, image_input
+from beyond_serve.engines.image_input import image_input
 from beyond_serve.engines.onnx_file import load_proto
 from beyond_serve.engines.onnx_file import read_facts as read_onnx_facts
 from beyond_serve.engines.tensorrt.builder import BuildOptions, OnStep, build_serialized, has_precision_flags
 from beyond_serve.engines.tensorrt.flavour import find_builder
-from beyond_serve.engines.tensorrt.fp16_check import check_fp16
 from beyond_serve.engines.tensorrt.kept_file import write_whole
 from beyond_serve.engines.tensorrt.onnx_images import with_images_for_tensorrt
 from beyond_serve.engines.tensorrt.onnx_precision import in_precision, own_precision
+from beyond_serve.engines.tensorrt.reduced_check import check_reduced
 from beyond_serve.engines.tensorrt.stamp import Stamp, stamp_text
 from beyond_serve.errors import ConfigError, ModelLoadError
 
@@ -90,7 +90,10 @@ def build_plan(description: ModelDescription, request: PlanRequest, on_step: OnS
     )
     if stamp.precision != own and not has_precision_flags(installed.module):
         on_step(f"converting it to {stamp.precision}", 0, 1)
-        proto = _converted(proto, stamp.precision, description, image)
+        converted = in_precision(proto, stamp.precision)
+        if stamp.precision != "fp32":
+            warnings += check_reduced(proto, converted, stamp.precision, description, image)
+        proto = converted
     batches: tuple[int, int, int] | None = (1, best, largest)
     if description.batch is not None:
         batches = None
@@ -113,13 +116,6 @@ def _checked_precision(own: str, requested: str) -> str:
     )
 
 
-def _converted(proto: Any, precision: str, description: ModelDescription, image: ImageInput) -> Any:
-    converted = in_precision(proto, precision)
-    if precision == "fp16":
-        check_fp16(proto, converted, description, image)
-    return converted
-
-
 def _with_weights(path: Path) -> Any:
     proto = load_proto(path)
     helper = require("onnx.external_data_helper", "onnx")
@@ -140,11 +136,12 @@ def _serialized(proto: Any) -> bytes:
 def _interruptible(build: Any) -> bytes:
     """The builder runs in C++ for minutes, where Ctrl-C is not heard; this thread hears it."""
     cancelled = threading.Event()
-    with ThreadPoolExecutor(1, "build") as pool:
-        future = pool.submit(build, cancelled)
-        try:
-            plan: bytes = future.result()
-        except BaseException:
-            cancelled.set()
-            raise
+    pool = ThreadPoolExecutor(1, "build")
+    try:
+        plan: bytes = pool.submit(build, cancelled).result()
+    except BaseException:
+        cancelled.set()
+        raise
+    finally:
+        pool.shutdown()
     return plan

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,21 @@ def in_precision(proto: Any, precision: str) -> Any:
             f"the model cannot be converted to {precision}: {one_line(error)}",
             "build it with --precision fp32",
         ) from error
+    _sort(half.graph)
     return half if precision == "fp16" else _as_bfloat16(half, proto)
+
+
+def _sort(graph: Any) -> None:
+    """Producers before consumers, as ONNX wants it; the converter appends its casts."""
+    producers = {name: index for index, node in enumerate(graph.node) for name in node.output}
+    needs = {
+        index: {producers[name] for inner in _nodes_of(node) for name in inner.input if name in producers}
+        for index, node in enumerate(graph.node)
+    }
+    ordered = [graph.node[index] for index in TopologicalSorter(needs).static_order()]
+    copies = [type(node).FromString(node.SerializeToString()) for node in ordered]
+    del graph.node[:]
+    graph.node.extend(copies)
 
 
 def _as_bfloat16(half: Any, original: Any) -> Any:
@@ -85,10 +100,15 @@ def bfloat16_bits(values: NDArray[np.float32]) -> NDArray[np.uint16]:
 
 def _nodes(graph: Any) -> Iterator[Any]:
     for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                yield from _nodes(inner)
+        yield from _nodes_of(node)
+
+
+def _nodes_of(node: Any) -> Iterator[Any]:
+    """The node, and those of the graphs inside it."""
+    yield node
+    for attribute in node.attribute:
+        for inner in (attribute.g, *attribute.graphs):
+            yield from _nodes(inner)
 
 
 def _tensors(graph: Any) -> Iterator[Any]:

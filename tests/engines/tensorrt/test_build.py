@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import importlib.util
 import json
 import sys
 from collections.abc import Callable
@@ -109,13 +110,26 @@ def test_a_model_in_fp16_stays_so(installed, tmp_path: Path) -> None:
     assert caught.value.hint == "use --precision fp16"
 
 
-def test_what_fp16_cannot_hold_is_not_built(installed, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("precision", "advice"), [("fp16", "--precision bf16"), ("bf16", "--precision fp32")]
+)
+def test_what_a_smaller_type_cannot_hold_is_not_built(
+    installed, tmp_path: Path, precision: str, advice: str
+) -> None:
     trt = installed()
-    with pytest.raises(ModelLoadError, match="in fp16 the model answers otherwise") as caught:
-        build(tmp_path, Net(delicate=True), precision="fp16")
-    assert "bf16" in caught.value.hint
+    with pytest.raises(ModelLoadError, match=f"in {precision} the model answers otherwise") as caught:
+        build(tmp_path, Net(delicate=True), precision=precision)
+    assert advice in caught.value.hint
     assert trt.models == []
     assert not (tmp_path / "net.plan").exists()
+
+
+def test_bf16_that_nobody_can_compare_is_a_warning(installed, tmp_path: Path, monkeypatch) -> None:
+    installed()
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "openvino" else find(name))
+    assert "nobody compared bf16 with fp32" in build(tmp_path, precision="bf16").warnings[0]
+    assert build(tmp_path, precision="fp16").warnings == ()
 
 
 def test_a_fixed_batch_needs_no_profile(installed, tmp_path: Path) -> None:
@@ -186,16 +200,14 @@ def test_ctrl_c_ends_the_build_at_its_next_step(installed, tmp_path: Path) -> No
         nonlocal steps
         steps += 1
         _thread.interrupt_main()
-        while not cancelled():
-            pass
-
-    def cancelled() -> bool:
-        # The monitor's answer is the builder's only way to hear of it.
-        return not trt.configs[0].progress_monitor.step_complete("Building engine", 0)
+        monitor = trt.configs[0].progress_monitor
+        # The monitor's answer is the builder's only way to hear of it, however late the other thread wakes.
+        assert any(not monitor.step_complete("Building engine", 0) for _ in range(10_000_000))
 
     trt.while_building = interrupted
+    description = describe_model(write(tmp_path / "net.onnx"))
     with pytest.raises(KeyboardInterrupt):
-        build(tmp_path)
+        build_plan(description, PlanRequest(tmp_path / "net.plan"), lambda *_: None)
     assert steps == 1
     assert not (tmp_path / "net.plan").exists()
 
