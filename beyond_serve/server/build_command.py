@@ -50,22 +50,26 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help=f"default: {_PLAN_PRECISION} for a plan, {build_pt2_command.DEFAULT_PRECISION} for a .pt2",
     )
     parser.add_argument("--max-batch", type=int, default=64, metavar="N", help="default: %(default)s")
-    parser.add_argument(
+    parser.add_argument("--size", type=int, metavar="PIXELS", help="of square images, if the model's is free")
+    parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    _add_plan_arguments(parser.add_argument_group("for a .plan file"))
+    build_pt2_command.add_arguments(parser)
+    parser.set_defaults(run=run)
+
+
+def _add_plan_arguments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
         "--opt-batch", type=int, metavar="N", help="the batch to be fastest at; default: the largest"
     )
-    parser.add_argument("--size", type=int, metavar="PIXELS", help="of square images, if the model's is free")
-    parser.add_argument(
+    group.add_argument(
         "--flavour", choices=FLAVOURS, default="auto", help="of TensorRT; default: the first installed"
     )
-    parser.add_argument(
+    group.add_argument(
         "--compute-capability",
         default="",
         metavar="N.N,…",
         help="for TensorRT-RTX: 8.9,12.0 for these GPUs, or current; default: all that it knows",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
-    build_pt2_command.add_arguments(parser)
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace, console: Console) -> None:

@@ -104,11 +104,15 @@ def build_arch(
         request = replace(wanted, image_size=size, normalization=network.plan.normalization)
         report = build_pt2(network.module, request, say)
     card = _card(architecture, library, network, macs, request, report)
-    origin = f"{card.architecture}, {card.weights} weights ({card.origin}); written by beyond-models build"
-    comment = origin if card.warning is None else f"{origin}\n{card.warning}"
-    files[1].write_text(sidecar_text(network.plan, network.labels, comment), encoding="utf-8")
+    files[1].write_text(_sidecar(card, network), encoding="utf-8")
     files[2].write_text(card.to_json(), encoding="utf-8")
     return card
+
+
+def _sidecar(card: Pt2Card, network: Network) -> str:
+    origin = f"{card.architecture}, {card.weights} weights ({card.origin}); written by beyond-models build"
+    comment = origin if card.warning is None else f"{origin}\n{card.warning}"
+    return sidecar_text(network.plan, network.labels, comment)
 
 
 def _library(architecture: Architecture | None, checkpoint: Path | None) -> Library:
