@@ -33,7 +33,11 @@ class Flavour(NamedTuple):
 
 FLAVOURS = (
     Flavour(
-        "tensorrt", ("tensorrt",), "tensorrt-cu13", "tensorrt", "builds and runs plans on data-centre GPUs"
+        "tensorrt",
+        ("tensorrt", "tensorrt_bindings"),
+        "tensorrt-cu13",
+        "tensorrt",
+        "builds and runs plans on data-centre GPUs",
     ),
     Flavour(
         "lean",

@@ -71,6 +71,8 @@ RTX_MEMBERS = {
     "CudaGraphStrategy": ("DISABLED",),
     "DynamicShapesKernelSpecializationStrategy": ("EAGER",),
     "ComputeCapability": ("SM80", "SM89", "CURRENT"),
+}
+BUILDER_MEMBERS = {
     "NetworkDefinitionCreationFlag": ("STRONGLY_TYPED",),
     "BuilderFlag": ("TF32",),
 }

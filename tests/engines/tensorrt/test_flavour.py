@@ -9,7 +9,14 @@ from beyond_serve.engines.cuda.probe import Driver
 from beyond_serve.engines.tensorrt.flavour import find_builder, find_runtime
 from beyond_serve.errors import ModelLoadError
 
-ALL = ("tensorrt", "tensorrt_lean", "tensorrt_lean_bindings", "tensorrt_rtx", "tensorrt_rtx_bindings")
+ALL = (
+    "tensorrt",
+    "tensorrt_bindings",
+    "tensorrt_lean",
+    "tensorrt_lean_bindings",
+    "tensorrt_rtx",
+    "tensorrt_rtx_bindings",
+)
 
 
 class Packages:
@@ -44,12 +51,13 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     ("plans", "there", "taken"),
     [
         ("tensorrt", ALL, "tensorrt"),
-        ("tensorrt", ALL[1:], "tensorrt_lean"),
-        ("tensorrt", ALL[2:], "tensorrt_lean_bindings"),
+        ("tensorrt", ALL[1:], "tensorrt_bindings"),
+        ("tensorrt", ALL[2:], "tensorrt_lean"),
+        ("tensorrt", ALL[3:], "tensorrt_lean_bindings"),
         ("rtx", ALL, "tensorrt_rtx"),
-        ("rtx", ALL[4:], "tensorrt_rtx_bindings"),
+        ("rtx", ALL[5:], "tensorrt_rtx_bindings"),
         (None, ALL, "tensorrt"),
-        (None, ALL[3:], "tensorrt_rtx"),
+        (None, ALL[4:], "tensorrt_rtx"),
     ],
 )
 def test_the_first_that_runs_such_plans(plans: str | None, there: tuple[str, ...], taken: str) -> None:

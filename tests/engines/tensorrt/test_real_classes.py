@@ -15,6 +15,7 @@ from beyond_serve.engines.tensorrt.plan import DATATYPES
 from beyond_serve.engines.tensorrt.plan_log import PlanLog, make_logger
 from tests.engines.tensorrt.real_classes import (
     BUILDER_CALLS,
+    BUILDER_MEMBERS,
     RTX_MEMBERS,
     RTX_RUNTIME_CALLS,
     RUNTIME_CALLS,
@@ -66,6 +67,10 @@ def test_the_builder_has_what_the_adapter_calls(trt: ModuleType, flavour: Flavou
     of_rtx = {"num_compute_capabilities", "set_compute_capability"}
     missing = [name for name in lacks(trt, BUILDER_CALLS) if name.split(".")[1] not in of_rtx]
     assert missing == []
+    assert lacks(trt, BUILDER_MEMBERS) == []
+    # TensorRT 10 has the flags of reduced precisions, later ones have not.
+    flags = {"FP16", "BF16"} & set(trt.BuilderFlag.__members__)
+    assert flags == ({"FP16", "BF16"} if trt.__version__.startswith("10.") else set())
     if flavour.name == "rtx":
         assert lacks(trt, BUILDER_CALLS) == []
 
