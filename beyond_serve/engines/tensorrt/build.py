@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -133,15 +135,25 @@ def _serialized(proto: Any) -> bytes:
     return content
 
 
-def _interruptible(build: Any) -> bytes:
+def _interruptible(build: Callable[[threading.Event], bytes]) -> bytes:
     """The builder runs in C++ for minutes, where Ctrl-C is not heard; this thread hears it."""
     cancelled = threading.Event()
-    pool = ThreadPoolExecutor(1, "build")
+    plan: Future[bytes] = Future()
+
+    def work() -> None:
+        try:
+            plan.set_result(build(cancelled))
+        except BaseException as error:  # all of it belongs to who waits
+            plan.set_exception(error)
+
+    # No pool: a pool that is interrupted while its thread starts does not wait for that thread.
+    thread = threading.Thread(target=work, name="build")
     try:
-        plan: bytes = pool.submit(build, cancelled).result()
+        thread.start()
+        return plan.result()
     except BaseException:
         cancelled.set()
         raise
     finally:
-        pool.shutdown()
-    return plan
+        with contextlib.suppress(RuntimeError):  # interrupted before it began
+            thread.join()

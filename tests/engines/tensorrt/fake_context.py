@@ -7,7 +7,7 @@ import weakref
 import numpy as np
 
 from tests.engines.cuda.fake_network import expected
-from tests.engines.tensorrt.fake_trt import BYTES_A_ROW, FakeEngine, Living, Shape
+from tests.engines.tensorrt.fake_trt import FakeEngine, Living, Shape
 
 
 class FakeContext(Living):
@@ -61,7 +61,7 @@ class FakeContext(Living):
 
     def update_device_memory_size_for_shapes(self) -> int:
         assert self.shape is not None
-        return self.shape[0] * BYTES_A_ROW
+        return self.plan.activations(self.shape[0])
 
     def set_device_memory(self, address: int, size: int) -> None:
         assert address % 256 == 0

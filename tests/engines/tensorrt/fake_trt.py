@@ -57,6 +57,7 @@ class FakePlan:
         made: an output's shape for an input's; default: the batch axis is the input's.
         refuses: what is logged instead of an engine.
         host_code: needs `engine_host_code_allowed`.
+        activations: bytes that a context needs for so many rows.
     """
 
     inputs: dict[str, tuple[DataType, Shape]] = field(
@@ -71,6 +72,7 @@ class FakePlan:
     refuses: str | None = None
     host_code: bool = False
     location: TensorLocation = TensorLocation.DEVICE
+    activations: Callable[[int], int] = lambda rows: rows * BYTES_A_ROW
     layout: str = "Row major linear FP32 format (kLINEAR)"
 
 

@@ -194,21 +194,19 @@ def test_what_the_builder_refuses(installed, tmp_path: Path, call: str, line: st
 
 def test_ctrl_c_ends_the_build_at_its_next_step(installed, tmp_path: Path) -> None:
     trt = installed()
-    steps = 0
+    heard: list[bool] = []
 
     def interrupted() -> None:
-        nonlocal steps
-        steps += 1
         _thread.interrupt_main()
         monitor = trt.configs[0].progress_monitor
         # The monitor's answer is the builder's only way to hear of it, however late the other thread wakes.
-        assert any(not monitor.step_complete("Building engine", 0) for _ in range(10_000_000))
+        heard.append(any(not monitor.step_complete("Building engine", 0) for _ in range(3_000_000)))
 
     trt.while_building = interrupted
     description = describe_model(write(tmp_path / "net.onnx"))
     with pytest.raises(KeyboardInterrupt):
         build_plan(description, PlanRequest(tmp_path / "net.plan"), lambda *_: None)
-    assert steps == 1
+    assert heard == [True]
     assert not (tmp_path / "net.plan").exists()
 
 
