@@ -139,6 +139,8 @@ class CudaContext:
             try:
                 return self._run_parts(runs, (work, target), fetch, read, timing)
             except CudaError as error:
+                raise self._failed(for_batch(error), error) from error
+            except EngineError as error:
                 raise self._failed(error) from error
 
     def _run_parts(
@@ -193,17 +195,18 @@ class CudaContext:
             check_tensor_rows(run, spec)
         return runs
 
-    def _failed(self, error: CudaError) -> BeyondError:
-        """What the batch fails with; the stream is at rest again, or the context is gone."""
-        failure = for_batch(error)
+    def _failed(self, failure: BeyondError, cause: CudaError | None = None) -> BeyondError:
+        """What the batch fails with. The stream is at rest again, or the context is gone: a copy still to
+        come would otherwise read what the next batch has written."""
         if not isinstance(failure, InstanceLostError):
             try:
                 self._settle()
             except CudaError as worse:
-                failure = for_batch(worse)
+                failure, cause = for_batch(worse), worse
         if isinstance(failure, InstanceLostError):
             self._gone = failure
-            self._on_lost(error)
+            if cause is not None:
+                self._on_lost(cause)
         return failure
 
     @property

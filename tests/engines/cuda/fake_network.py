@@ -90,7 +90,7 @@ class FakeProgram:
         self.network = network
         self.stream = stream
         self.buffers = buffers
-        self.closed = self.capturing = False
+        self.closed = self.capturing = self.refuse = False
         self.enqueued: list[int] = []
         runtime = network.runtime
         self.workspace = (
@@ -101,6 +101,8 @@ class FakeProgram:
         if self.capturing and rows != self.enqueued[-1]:
             # As TensorRT: what a change of shape needs is done by the next run, and cannot be recorded.
             raise EngineError("the shape has changed since the last run")
+        if self.refuse:
+            raise EngineError("the library refuses")
         self.enqueued.append(rows)
         runtime, given = self.network.runtime, self.network.input
         dtype = np.uint8 if given.datatype == "UINT8" else FLOATS[given.datatype]

@@ -290,6 +290,21 @@ def test_a_passing_error_fails_its_batch_only(runtime: FakeRuntime) -> None:
     assert not lost
 
 
+def test_a_library_that_refuses_leaves_the_stream_at_rest(runtime: FakeRuntime) -> None:
+    setup = make_setup(runtime, capturable=False)
+    context = CudaContext(setup)
+    program = setup.network.programs[0]
+    program.refuse = True
+    before = runtime.calls.count("synchronize")
+    with pytest.raises(EngineError, match="the library refuses"):
+        infer(context, image_batch(pixels(3)))
+    assert runtime.calls.count("synchronize") == before + 1
+    program.refuse = False
+    rows = pixels(5)
+    logits = infer(context, image_batch(rows))["logits"]
+    np.testing.assert_allclose(logits, wanted(rows, setup), rtol=1e-5, atol=0.01)
+
+
 @pytest.mark.parametrize("call", ["upload", "launch", "wait", "elapsed_ns", "download"])
 def test_a_sticky_error_ends_the_context(runtime: FakeRuntime, call: str) -> None:
     lost: list[object] = []
