@@ -68,9 +68,7 @@ def classify(outputs: Mapping[str, NDArray[np.generic]], info: EngineInfo, top_k
     return BatchOutputs(outputs, top, indices, {int(row): _not_finite(info.scores) for row in bad})
 
 
-def ranked(
-    top_scores: NDArray[np.float32], top_indices: NDArray[np.int64], info: EngineInfo
-) -> BatchOutputs:
+def ranked(top_scores: NDArray[np.float32], top_indices: NDArray[np.int64], info: EngineInfo) -> BatchOutputs:
     """The outcome of a context that ranked by itself: no tensors, and an error for each row of NaN."""
     bad = np.flatnonzero(np.isnan(top_scores[:, 0]))
     name = info.scores or "scores"
