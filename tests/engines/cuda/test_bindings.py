@@ -61,6 +61,22 @@ def test_the_bindings_take_our_arguments(bound: BoundRuntime, call: str) -> None
     assert told.value.name in ("cudaErrorInsufficientDriver", "cudaErrorNoDevice", "cudaErrorInvalidValue")
 
 
+@without_gpu
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda bound: bound.load_kernels(b"cubin", ["name"]),
+        lambda bound: bound.launch_kernel(
+            66, (1, 2, 3), (32, 1, 1), [(7, ctypes.c_void_p), (8, ctypes.c_uint), (8.0, ctypes.c_float)], 5
+        ),
+    ],
+)
+def test_the_drivers_calls_take_our_arguments(bound: BoundRuntime, call) -> None:
+    # What is wrong with the arguments is told before the driver is looked for.
+    with pytest.raises(Exception, match="NVIDIA driver library"):
+        call(bound)
+
+
 def test_an_error_without_a_name(bound: BoundRuntime) -> None:
     assert "without a name" in str(bound._error(98765, "cudaX"))
 
