@@ -8,10 +8,17 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from beyond_serve.engines.cuda.kernels import NAMES, kernel_source
+import numpy as np
+
+from beyond_serve.engines.cuda.kernels import NAMES, Kernels, kernel_source
+from beyond_serve.engines.image_input import ImageInput
+from beyond_serve.engines.tensor_rows import DTYPES
 from tests.engines.cuda.fake_runtime import FakeRuntime
 
 COMPILER = shutil.which("g++")
+GUARD = 64
+"""Bytes behind each output that must stay as they were."""
+
 _MAIN = """
 template <class Then> static const char* find(const std::string& wanted, Then then) {{
     static std::string said;
@@ -82,3 +89,57 @@ class CpuKernelRuntime(FakeRuntime):
             name.encode(), shape(*grid), shape(*block), pointers, int(self.backwards)
         )
         assert not failure, f"{name}: {failure.decode()}"
+
+
+class Device:
+    """Runs kernels on arrays."""
+
+    def __init__(self, library: ctypes.CDLL) -> None:
+        self.runtime = CpuKernelRuntime(library)
+        self.kernels = Kernels(self.runtime, lambda source, capability: b"")
+        self.stream = self.runtime.create_stream()
+
+    def put(self, array: np.ndarray) -> int:
+        address = self.runtime.allocate(array.nbytes)
+        self.runtime.view(address, array.dtype, array.shape)[...] = array
+        return address
+
+    def room(self, nbytes: int) -> int:
+        address = self.runtime.allocate(nbytes + GUARD)
+        self.runtime.view(address + nbytes, np.uint8, [GUARD])[...] = 0xEE
+        return address
+
+    def take(self, address: int, dtype: np.typing.DTypeLike, shape: tuple[int, ...]) -> np.ndarray:
+        self.runtime.synchronize(self.stream)
+        array = self.runtime.view(address, dtype, shape).copy()
+        assert (self.runtime.view(address + array.nbytes, np.uint8, [GUARD]) == 0xEE).all()
+        return array
+
+    def normalise(self, rows: np.ndarray, image: ImageInput) -> np.ndarray:
+        shape, dtype = (len(rows), *image.row_shape), DTYPES[image.datatype]
+        source, target = self.put(rows), self.room(int(np.prod(shape)) * dtype.itemsize)
+        self.kernels.normalise(source=source, target=target, rows=len(rows), image=image, stream=self.stream)
+        result = self.take(target, dtype, shape)
+        self.runtime.free(source), self.runtime.free(target)
+        return result
+
+    def rank(
+        self, scores: np.ndarray, k: int, *, datatype: str, probabilities: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        rows, classes = scores.shape
+        addresses = self.put(scores), self.room(rows * k * 4), self.room(rows * k * 4)
+        self.kernels.rank(
+            scores=addresses[0],
+            datatype=datatype,
+            rows=rows,
+            classes=classes,
+            k=k,
+            probabilities=probabilities,
+            top_scores=addresses[1],
+            top_indices=addresses[2],
+            stream=self.stream,
+        )
+        result = self.take(addresses[1], np.float32, (rows, k)), self.take(addresses[2], np.int32, (rows, k))
+        for address in addresses:
+            self.runtime.free(address)
+        return result
