@@ -104,8 +104,7 @@ class Kernels:
         Raises:
             CudaError: the launch is refused.
         """
-        if not 1 <= k <= min(RANKS, classes):
-            raise ValueError(f"k is {k}; 1 to {min(RANKS, classes)} can be ranked")
+        _check_ranks(k, classes)
         self._runtime.launch_kernel(
             self._functions[f"rank_{datatype.lower()}"],
             (rows, 1, 1),
@@ -133,6 +132,13 @@ def rank_threads(classes: int) -> int:
     if classes > _MANY_CLASSES:
         return _MOST_THREADS
     return min(_THREADS, -(-classes // _WARP) * _WARP)
+
+
+def _check_ranks(k: int, classes: int) -> None:
+    """Raises ValueError if the kernel cannot find so many of `classes`."""
+    most = min(RANKS, classes)
+    if not 1 <= k <= most:
+        raise ValueError(f"k is {k}; 1 to {most} can be ranked")
 
 
 def _weights(image: ImageInput) -> tuple[float, ...]:
