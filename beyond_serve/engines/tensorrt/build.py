@@ -71,12 +71,7 @@ def build_plan(description: ModelDescription, request: PlanRequest, on_step: OnS
         ConfigError: what is asked for makes no sense. ModelLoadError: it cannot be built.
         OSError: the plan cannot be written.
     """
-    largest, best = request.max_batch, request.opt_batch or request.max_batch
-    if not 1 <= best <= largest:
-        raise ConfigError(
-            f"--opt-batch {best} and --max-batch {largest}: 1 to the largest is what a plan takes",
-            "leave --opt-batch out for the largest",
-        )
+    batches: tuple[int, int, int] | None = _profile(request)
     installed = find_builder(request.flavour)
     if request.compute_capabilities and installed.flavour.name != "rtx":
         raise ConfigError(
@@ -96,7 +91,6 @@ def build_plan(description: ModelDescription, request: PlanRequest, on_step: OnS
         if stamp.precision != "fp32":
             warnings += check_reduced(proto, converted, stamp.precision, description, image)
         proto = converted
-    batches: tuple[int, int, int] | None = (1, best, largest)
     if description.batch is not None:
         batches = None
         warnings += (batch_warning(description.batch, freed=False),)
@@ -106,7 +100,22 @@ def build_plan(description: ModelDescription, request: PlanRequest, on_step: OnS
     write_whole(request.output, plan)
     name = f"{installed.flavour.package} {installed.module.__version__}"
     fixed = description.batch
-    return BuiltPlan(name, stamp.precision, len(plan), (fixed or 1, fixed or largest), warnings)
+    return BuiltPlan(name, stamp.precision, len(plan), (fixed or 1, fixed or request.max_batch), warnings)
+
+
+def _profile(request: PlanRequest) -> tuple[int, int, int]:
+    """The smallest batch, the one that kernels are chosen for, the largest.
+
+    Raises:
+        ConfigError: they are not in this order.
+    """
+    largest, best = request.max_batch, request.opt_batch or request.max_batch
+    if not 1 <= best <= largest:
+        raise ConfigError(
+            f"--opt-batch {best} and --max-batch {largest}: 1 to the largest is what a plan takes",
+            "leave --opt-batch out for the largest",
+        )
+    return 1, best, largest
 
 
 def _checked_precision(own: str, requested: str) -> str:
