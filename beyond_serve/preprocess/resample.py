@@ -87,10 +87,8 @@ def resample(
     # shifted, by however little, decide its ties differently. So it gets the whole axis.
     smooth = interpolation is not Interpolation.BOX
     exact = fidelity == "exact" or not smooth
-    wide, high = upright_size(*geometry.stored, geometry.orientation)
     across, down = (_axis(geometry, i, exact, smooth) for i in (0, 1))
-    left, right = across.reach(support, wide) if smooth else (0, wide)
-    top, bottom = down.reach(support, high) if smooth else (0, high)
+    left, top, right, bottom = _reached(geometry, across, down, support if smooth else None)
     part = _upright_part(source, (left, top, right, bottom), geometry)
     across, down = across.after(left, right), down.after(top, bottom)
     if exact:
@@ -113,6 +111,18 @@ def _axis(geometry: Geometry, i: int, exact: bool, part: bool) -> _Axis:
             low, high = (near + count * (far - near) / resized for count in (first, last))
             return _Axis(low, high, last - first, start - first, kept)
     return _Axis(geometry.upright_box[i], geometry.upright_box[i + 2], kept, 0, kept)
+
+
+def _reached(
+    geometry: Geometry, across: _Axis, down: _Axis, support: float | None
+) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of the upright pixels that the filter reads; without a support, of all."""
+    wide, high = upright_size(*geometry.stored, geometry.orientation)
+    if support is None:
+        return 0, 0, wide, high
+    left, right = across.reach(support, wide)
+    top, bottom = down.reach(support, high)
+    return left, top, right, bottom
 
 
 def place(pixels: Pixels, geometry: Geometry, out: Pixels) -> None:
