@@ -42,9 +42,13 @@ class Batch:
         self.release = release
         self.timing = BatchTiming(len(requests), release)
         self.dispatched_ns = 0
-        asked = [request.top_k for request in requests]
-        self.top_k = max(asked, default=0)
-        self.tensors_wanted = not all(asked)
+        if len(requests) == 1:
+            self.top_k = requests[0].top_k
+            self.tensors_wanted = not self.top_k
+        else:
+            asked = [request.top_k for request in requests]
+            self.top_k = max(asked, default=0)
+            self.tensors_wanted = not all(asked)
         self.outputs: Any = None
         self.error: BeyondError | None = None
         self.item_errors: Mapping[int, BeyondError] = {}

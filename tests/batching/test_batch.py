@@ -36,6 +36,16 @@ def test_its_requests_leave_the_queue_and_share_a_timing() -> None:
     assert (timing.size, timing.release, timing.instance, timing.simulated) == (3, "full", "i0", True)
 
 
+@pytest.mark.parametrize(
+    ("top_ks", "wanted"), [([4], False), ([0], True), ([3, 5], False), ([3, 0], True), ([0, 0], True)]
+)
+def test_tensors_are_wanted_where_a_request_asks_for_no_classes(top_ks: list[int], wanted: bool) -> None:
+    requests = [make_request(n, FakeClock(), Ended()) for n in range(len(top_ks))]
+    for request, top_k in zip(requests, top_ks, strict=True):
+        request.top_k = top_k
+    assert Batch(requests, "image", "full").tensors_wanted == wanted
+
+
 @pytest.mark.parametrize("top_ks", [[4], [0, 5, 2], [0, 0]])
 def test_it_ranks_as_many_classes_as_any_of_its_requests_shows(top_ks: list[int]) -> None:
     requests = [make_request(n, FakeClock(), Ended()) for n in top_ks]
