@@ -9,7 +9,7 @@ from rich.console import Console
 
 from beyond_serve.errors import ConfigError
 from beyond_serve.server.export_command import WEIGHTS
-from beyond_serve.zoo.build_pt2 import Pt2Card, build_arch
+from beyond_serve.zoo.build_pt2 import ArchRequest, Pt2Card, build_arch
 from beyond_serve.zoo.catalogue import find
 
 DEFAULT_PRECISION = "bf16"
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
             "a .pt2 file is built from a PyTorch network, not from ONNX",
             "name an architecture of `beyond-models export --list`, or build a .plan from the ONNX file",
         )
-    card = build_arch(
+    request = ArchRequest(
         find(given) if given else None,
         arguments.output,
         weights=arguments.weights or "auto",
@@ -74,7 +74,9 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
         max_batch=arguments.max_batch,
         device=arguments.device or _best_device(),
         compiled=not arguments.no_compile,
-        say=lambda step: console.print(step, style="dim", markup=False, soft_wrap=True),
+    )
+    card = build_arch(
+        request, say=lambda step: console.print(step, style="dim", markup=False, soft_wrap=True)
     )
     _report(card, arguments.output, console)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -56,29 +56,71 @@ class Pt2Card:
         return json.dumps({**warning, **asdict(self), **derived}, indent=2) + "\n"
 
 
-def build_arch(
-    architecture: Architecture | None,
-    output: Path,
-    *,
-    weights: load.WeightsWanted = "auto",
-    seed: int = 0,
-    image_size: int | None = None,
-    checkpoint: Path | None = None,
-    overwrite: bool = False,
-    precision: str = "bf16",
-    max_batch: int = 64,
-    device: str = "cpu",
-    compiled: bool = True,
-    say: load.Say = lambda _: None,
-    fetch: load.Fetch = fetch_from_hub,
-) -> Pt2Card:
-    """Write NAME.pt2, NAME.toml (preprocessing, labels) and NAME.model.json.
+@dataclass(frozen=True, slots=True)
+class ArchRequest:
+    """Which network to build, how, and where to.
 
-    Args:
+    Attributes:
         architecture: None with a checkpoint, which says what it is.
-        weights, seed, image_size, checkpoint: as `ExportRequest` has them.
+        output: NAME.pt2; NAME.toml and NAME.model.json are written beside it.
+        weights, seed, image_size, checkpoint, overwrite: as `ExportRequest` has them.
         precision, max_batch, device, compiled: as `BuildRequest` has them.
-        say: hears of each step.
+
+    Raises:
+        ConfigError: a value that cannot be meant.
+    """
+
+    architecture: Architecture | None
+    output: Path
+    weights: load.WeightsWanted = "auto"
+    seed: int = 0
+    image_size: int | None = None
+    checkpoint: Path | None = None
+    overwrite: bool = False
+    precision: str = "bf16"
+    max_batch: int = 64
+    device: str = "cpu"
+    compiled: bool = True
+
+    def __post_init__(self) -> None:
+        if self.checkpoint is not None and self.weights == "random":
+            raise ConfigError("--weights random takes no --checkpoint", "leave one of them out")
+        # Checks its values before anything long is done; size and normalisation follow from the network.
+        self.build_request((1, 1), Normalization())
+
+    @property
+    def files(self) -> tuple[Path, Path, Path]:
+        """The model, its preprocessing and labels, its card."""
+        return self.output, self.output.with_suffix(".toml"), self.output.with_suffix(".model.json")
+
+    def build_request(self, image_size: tuple[int, int], normalization: Normalization) -> BuildRequest:
+        """Raises ConfigError for a value that cannot be built. image_size: (H, W)."""
+        return BuildRequest(
+            self.output,
+            image_size,
+            normalization,
+            self.precision,
+            self.max_batch,
+            self.device,
+            self.compiled,
+        )
+
+    def library(self) -> Library:
+        """Raises ConfigError if nothing is named, or the checkpoint is nobody's."""
+        if self.checkpoint is not None:
+            return load.library_of_folder(self.checkpoint)
+        if self.architecture is None:
+            raise ConfigError(
+                "neither an architecture nor a --checkpoint is named",
+                "`beyond-models export --list` shows them",
+            )
+        return self.architecture.library
+
+
+def build_arch(
+    request: ArchRequest, say: load.Say = lambda _: None, fetch: load.Fetch = fetch_from_hub
+) -> Pt2Card:
+    """Write the three files of `request`; `say` hears of each step.
 
     Raises:
         ConfigError: something asked for cannot be done.
@@ -86,26 +128,25 @@ def build_arch(
             network, or the built file disagrees with it.
         OSError: a file cannot be written.
     """
-    if checkpoint is not None and weights == "random":
-        raise ConfigError("--weights random takes no --checkpoint", "leave one of them out")
-    # Checks its values before anything long is done; size and normalisation follow from the network.
-    wanted = BuildRequest(output, (1, 1), Normalization(), precision, max_batch, device, compiled)
-    files = (output, output.with_suffix(".toml"), output.with_suffix(".model.json"))
-    library = _library(architecture, checkpoint)
+    library = request.library()
     for module in ("torch", library):
         torch_extra.load(module)
-    check_output(files, overwrite=overwrite)
+    check_output(request.files, overwrite=request.overwrite)
     with torch_extra.quiet():
-        network = _network(architecture, checkpoint, weights, seed, image_size, say, fetch)
+        network = _network(request, say, fetch)
         macs = _macs(network)
         _fuse_attention(network.module)
         size = network.plan.output_shape[:2]
-        say(f"building {network.parameters / 1e6:.2f} M parameters at {size[1]}x{size[0]} in {precision}")
-        request = replace(wanted, image_size=size, normalization=network.plan.normalization)
-        report = build_pt2(network.module, request, say)
-    card = _card(architecture, library, network, macs, request, report)
-    files[1].write_text(_sidecar(card, network), encoding="utf-8")
-    files[2].write_text(card.to_json(), encoding="utf-8")
+        say(
+            f"building {network.parameters / 1e6:.2f} M parameters at {size[1]}x{size[0]} "
+            f"in {request.precision}"
+        )
+        wanted = request.build_request(size, network.plan.normalization)
+        report = build_pt2(network.module, wanted, say)
+    card = _card(request.architecture, library, network, macs, wanted, report)
+    _, sidecar, card_file = request.files
+    sidecar.write_text(_sidecar(card, network), encoding="utf-8")
+    card_file.write_text(card.to_json(), encoding="utf-8")
     return card
 
 
@@ -115,29 +156,13 @@ def _sidecar(card: Pt2Card, network: Network) -> str:
     return sidecar_text(network.plan, network.labels, comment)
 
 
-def _library(architecture: Architecture | None, checkpoint: Path | None) -> Library:
-    if checkpoint is not None:
-        return load.library_of_folder(checkpoint)
-    if architecture is None:
-        raise ConfigError(
-            "neither an architecture nor a --checkpoint is named", "`beyond-models export --list` shows them"
-        )
-    return architecture.library
-
-
-def _network(
-    architecture: Architecture | None,
-    checkpoint: Path | None,
-    weights: load.WeightsWanted,
-    seed: int,
-    image_size: int | None,
-    say: load.Say,
-    fetch: load.Fetch,
-) -> Network:
-    if checkpoint is not None:
-        return load.from_checkpoint(checkpoint, architecture, image_size)
-    assert architecture is not None
-    return load.from_architecture(architecture, weights, seed, image_size, say, fetch)
+def _network(request: ArchRequest, say: load.Say, fetch: load.Fetch) -> Network:
+    if request.checkpoint is not None:
+        return load.from_checkpoint(request.checkpoint, request.architecture, request.image_size)
+    assert request.architecture is not None
+    return load.from_architecture(
+        request.architecture, request.weights, request.seed, request.image_size, say, fetch
+    )
 
 
 def _macs(network: Network) -> int:

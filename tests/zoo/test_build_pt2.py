@@ -14,14 +14,16 @@ from beyond_serve.preprocess.labels import load_labels
 from beyond_serve.preprocess.presets import load_plan
 from beyond_serve.server.models_command import main
 from beyond_serve.zoo import plans
-from beyond_serve.zoo.build_pt2 import build_arch
+from beyond_serve.zoo.build_pt2 import ArchRequest, build_arch
 from beyond_serve.zoo.hub import Unavailable
+from beyond_serve.zoo.load import Say
 from tests.zoo.extra import TINY_RESNET, TINY_VIT, needs_transformers
 
 
-def _build(architecture: Any, output: Path, **changes: Any) -> Any:
+def _build(architecture: Any, output: Path, say: Say = lambda _: None, **changes: Any) -> Any:
     values = {"weights": "random", "image_size": 32, "compiled": False, "max_batch": 4, **changes}
-    return build_arch(architecture, output, fetch=lambda name: Unavailable("no hub", "ask again"), **values)
+    request = ArchRequest(architecture, output, **values)
+    return build_arch(request, say, lambda name: Unavailable("no hub", "ask again"))
 
 
 @needs_transformers
