@@ -55,7 +55,9 @@ class CpuMeter:
             after - before for before, after in zip(self._samples[0], self._samples[-1], strict=True)
         )
         available = elapsed * cores
-        return CpuShares(own / available, min(1.0, max(0.0, (busy - own) / available)))
+        # The kernel counts hundredths of seconds: what is finer comes of subtracting floats.
+        others = round((busy - own) / available, 4)
+        return CpuShares(own / available, min(1.0, max(0.0, others)))
 
 
 def busy_seconds(cores: Sequence[int]) -> float:

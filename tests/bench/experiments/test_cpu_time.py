@@ -45,6 +45,14 @@ def test_coarse_counters_make_no_negative_others() -> None:
     assert measured.shares(1).others == 0.0
 
 
+def test_rounding_errors_are_nobody() -> None:
+    measured = meter((10.0, 1.0, 50.0), (11.0, 1.1, 50.1))
+    measured.sample(progress(2.0))
+    measured.sample(progress(3.0))
+    assert 50.1 - 50.0 > 1.1 - 1.0 > 0
+    assert measured.shares(1).others == 0.0
+
+
 def test_cores_are_busy_with_whatever_runs() -> None:
     before = busy_seconds((0,))
     end = time.process_time() + 0.02
