@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from beyond_serve.engines.torch.build import BuildReport, BuildRequest, build_pt
 from beyond_serve.errors import ConfigError
 from beyond_serve.preprocess.plan import Normalization
 from beyond_serve.zoo import load, torch_extra
-from beyond_serve.zoo.card import RANDOM_WARNING
+from beyond_serve.zoo.card import RANDOM_WARNING, card_text
 from beyond_serve.zoo.catalogue import Architecture, Library
 from beyond_serve.zoo.hub import fetch as fetch_from_hub
 from beyond_serve.zoo.network import Network
@@ -51,9 +50,7 @@ class Pt2Card:
         return RANDOM_WARNING if self.weights == "random" else None
 
     def to_json(self) -> str:
-        derived = {"gmacs": self.macs / 1e9, "gflops": 2 * self.macs / 1e9}
-        warning = {"warning": self.warning} if self.warning else {}
-        return json.dumps({**warning, **asdict(self), **derived}, indent=2) + "\n"
+        return card_text(asdict(self), self.macs, self.warning)
 
 
 @dataclass(frozen=True, slots=True)

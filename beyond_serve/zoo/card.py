@@ -12,6 +12,13 @@ RANDOM_WARNING = "RANDOM WEIGHTS: its cost is a real model's, its answers mean n
 _PREFIX = "beyond_serve."
 
 
+def card_text(fields: Mapping[str, object], macs: int, warning: str | None) -> str:
+    """The text of a NAME.model.json; "gflops" counts a multiply-accumulate as two operations."""
+    told = {"warning": warning} if warning else {}
+    derived = {"gmacs": macs / 1e9, "gflops": 2 * macs / 1e9}
+    return json.dumps({**told, **fields, **derived}, indent=2) + "\n"
+
+
 @dataclass(frozen=True, slots=True)
 class ModelCard:
     """Of one exported file.
@@ -50,10 +57,8 @@ class ModelCard:
         return RANDOM_WARNING if self.weights == "random" else None
 
     def to_json(self) -> str:
-        """For NAME.model.json; "gflops" counts a multiply-accumulate as two operations."""
-        derived = {"gmacs": self.macs / 1e9, "gflops": 2 * self.macs / 1e9}
-        warning = {"warning": self.warning} if self.warning else {}
-        return json.dumps({**warning, **asdict(self), **derived}, indent=2) + "\n"
+        """For NAME.model.json."""
+        return card_text(asdict(self), self.macs, self.warning)
 
     def properties(self) -> dict[str, str]:
         """For ONNX's metadata_props, which no copy of the file can lose. What is only known once the file

@@ -8,15 +8,14 @@ import os
 import platform
 import re
 import shlex
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import beyond_serve
 from beyond_serve.bench.gpu_check.findings import Skip
 from beyond_serve.bench.gpu_check.plan import Outcome
 from beyond_serve.bench.machine import machine
+from beyond_serve.bench.own_version import own_version
 from beyond_serve.bench.runs.tables import Table, cell
 from beyond_serve.errors import ConfigError
 
@@ -37,24 +36,6 @@ def about(device: str, arguments: Sequence[str]) -> dict[str, object]:
         "command": shlex.join([COMMAND, *arguments]),
         "beyond-serve": own_version(),
     }
-
-
-def own_version() -> str:
-    """With the commit, where this runs from a repository and git is there."""
-    root = Path(beyond_serve.__file__).parent.parent
-    if not (root / ".git").exists():
-        return beyond_serve.__version__
-    try:
-        described = subprocess.run(
-            ["git", "-C", str(root), "describe", "--always", "--dirty"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return beyond_serve.__version__
-    return f"{beyond_serve.__version__} ({described.stdout.strip()})"
 
 
 def as_json(outcomes: Sequence[Outcome], about: Mapping[str, object], status: str) -> str:

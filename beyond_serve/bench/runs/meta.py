@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -13,8 +12,8 @@ from typing import Any, Literal
 
 import orjson
 
-import beyond_serve
 from beyond_serve.bench.machine import machine
+from beyond_serve.bench.own_version import own_version
 from beyond_serve.errors import ConfigError
 
 SCHEMA = 1
@@ -64,7 +63,7 @@ class RunMeta:
             config={key: _HIDDEN if key in _SECRET and value else value for key, value in config.items()},
             seed=seed,
             machine={key: value for key, value in found.items() if key not in _PER_RUN},
-            versions={"beyond-serve": _own_version(), **packages},
+            versions={"beyond-serve": own_version(), **packages},
             started=_timestamp(),
             notes=tuple(notes),
         )
@@ -133,21 +132,3 @@ def _check_schema(path: Path, schema: int, version: str) -> None:
 
 def _timestamp() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _own_version() -> str:
-    """The version, and the commit when the code runs from a repository: two runs are compared by it."""
-    folder = Path(beyond_serve.__file__).parent
-    if not (folder.parent / ".git").exists():
-        return beyond_serve.__version__
-    try:
-        described = subprocess.run(
-            ["git", "-C", str(folder), "describe", "--always", "--dirty"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return beyond_serve.__version__
-    return f"{beyond_serve.__version__} ({described.stdout.strip()})"

@@ -93,16 +93,6 @@ def test_half_a_line_is_left_out(tmp_path: Path) -> None:
     assert read_findings(tmp_path / "none").notes == []
 
 
-def test_version_of_a_repository_and_of_a_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    import beyond_serve
-
-    assert report.own_version().startswith(beyond_serve.__version__)
-    monkeypatch.setattr(beyond_serve, "__file__", str(tmp_path / "beyond_serve" / "__init__.py"))
-    assert report.own_version() == beyond_serve.__version__
-    (tmp_path / ".git").touch()
-    assert report.own_version() == beyond_serve.__version__
-
-
 def test_slug() -> None:
     assert report.slug("NVIDIA H200") == "nvidia-h200"
     assert report.slug("Tesla V100-SXM2-16GB") == "tesla-v100-sxm2-16gb"
