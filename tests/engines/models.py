@@ -61,35 +61,12 @@ def write(path: Path, net: Net = Net()) -> str:
     rng = np.random.default_rng(7)
     real = np.float16 if net.datatype == "FP16" else np.float32
     graph = _Graph()
-    value = "pixels"
-    if net.datatype == "UINT8":
-        value = graph.add("Cast", value, to=TensorProto.FLOAT)
-        value = graph.add("Mul", value, np.float32(1 / 255))
-    if net.layout == "NHWC":
-        value = graph.add("Transpose", value, perm=[0, 3, 1, 2])
-    kernel = rng.standard_normal((8, net.channels, 3, 3)) / np.sqrt(9 * net.channels)
-    value = graph.add("Conv", value, kernel.astype(real), strides=[2, 2], pads=[1, 1, 1, 1])
-    value = graph.add("Relu", value)
-    value = graph.add("GlobalAveragePool", value)
-    if net.rigid:
-        value = graph.add("Reshape", value, np.array([net.batch, 8], np.int64))
-        # OpenVINO repairs the shape above by itself; this one it cannot.
-        value = graph.add("Add", value, np.zeros((net.batch, 8), real))
-    else:
-        value = graph.add("Flatten", value)
-    if net.mixes_rows:
-        value = graph.add("Add", value, graph.add("ReduceMean", value, axes=[0], keepdims=1))
-    weights = rng.standard_normal((8, net.classes))
-    if net.delicate:
-        value = graph.add("Relu", graph.add("Add", value, np.full(8, 3000, real)))
-        weights -= weights.mean(axis=0)
-    value = graph.add("MatMul", value, weights.astype(real))
+    value = _linear(graph, _features(graph, net, rng, real), net, rng, real)
     name = "probabilities" if net.softmax else "logits"
-    value = (
+    if net.softmax:
         graph.add("Softmax", value, axis=1, out=name)
-        if net.softmax
-        else graph.add("Identity", value, out=name)
-    )
+    else:
+        graph.add("Identity", value, out=name)
     height, width = net.size or ("H", "W")
     shape = [net.batch, net.channels, height, width]
     if net.layout == "NHWC":
@@ -103,6 +80,37 @@ def write(path: Path, net: Net = Net()) -> str:
         net.opset,
     )
     return str(path)
+
+
+def _features(graph: _Graph, net: Net, rng: np.random.Generator, real: type[np.floating]) -> str:
+    """[n, 8, 1, 1] of "pixels"."""
+    value = "pixels"
+    if net.datatype == "UINT8":
+        value = graph.add("Cast", value, to=TensorProto.FLOAT)
+        value = graph.add("Mul", value, np.float32(1 / 255))
+    if net.layout == "NHWC":
+        value = graph.add("Transpose", value, perm=[0, 3, 1, 2])
+    kernel = rng.standard_normal((8, net.channels, 3, 3)) / np.sqrt(9 * net.channels)
+    value = graph.add("Conv", value, kernel.astype(real), strides=[2, 2], pads=[1, 1, 1, 1])
+    value = graph.add("Relu", value)
+    return graph.add("GlobalAveragePool", value)
+
+
+def _linear(graph: _Graph, value: str, net: Net, rng: np.random.Generator, real: type[np.floating]) -> str:
+    """[n, classes] of the features, with whatever `net` puts in the way."""
+    if net.rigid:
+        value = graph.add("Reshape", value, np.array([net.batch, 8], np.int64))
+        # OpenVINO repairs the shape above by itself; this one it cannot.
+        value = graph.add("Add", value, np.zeros((net.batch, 8), real))
+    else:
+        value = graph.add("Flatten", value)
+    if net.mixes_rows:
+        value = graph.add("Add", value, graph.add("ReduceMean", value, axes=[0], keepdims=1))
+    weights = rng.standard_normal((8, net.classes))
+    if net.delicate:
+        value = graph.add("Relu", graph.add("Add", value, np.full(8, 3000, real)))
+        weights -= weights.mean(axis=0)
+    return graph.add("MatMul", value, weights.astype(real))
 
 
 def save(path: Path, graph: _Graph, inputs: list[Any], outputs: list[Any], opset: int = 17) -> None:

@@ -23,7 +23,7 @@ GOOD: dict[str, Any] = {
 TABLE = SimTable("tiny", (4, 4, 3), 10, ((1, 3.5), (8, 6.8), (32, 18.0)))
 
 
-class Time:
+class FakeTime:
     """A clock that sleeping moves, `late_ns` further than asked."""
 
     def __init__(self, late_ns: int = 0) -> None:
@@ -112,27 +112,27 @@ def test_what_is_no_json_or_not_there(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("count", "ms"), [(1, 3.5), (8, 6.8), (40, 18 + 8 * 11.2 / 24)])
 def test_a_batch_takes_the_tables_time_in_infer(count: int, ms: float) -> None:
-    time = Time()
-    context = SimEngine(TABLE, 8, sleep=time.sleep, clock=time.clock).create_context()
+    fake = FakeTime()
+    context = SimEngine(TABLE, 8, sleep=fake.sleep, clock=fake.clock).create_context()
     timing = BatchTiming()
     outputs = context.infer(image_batch(images(count, (4, 4))), timing)
     assert timing.inferred - timing.copied_in == round(ms * 1e6)
     assert timing.copied_out == timing.inferred
-    assert len(time.sleeps) == 1
+    assert len(fake.sleeps) == 1
     assert outputs["logits"].shape == (count, 10)
     assert (outputs["logits"].argmax(axis=1) == 0).all()
 
 
 def test_a_sleep_that_ends_early_is_continued() -> None:
-    time = Time()
+    fake = FakeTime()
     asked: list[float] = []
 
     def sleep(seconds: float) -> None:
         asked.append(seconds)
-        time.now_ns += 2_000_000
+        fake.now_ns += 2_000_000
 
     timing = BatchTiming()
-    SimEngine(TABLE, 8, sleep=sleep, clock=time.clock).create_context().infer(
+    SimEngine(TABLE, 8, sleep=sleep, clock=fake.clock).create_context().infer(
         image_batch(images(1, (4, 4))), timing
     )
     assert asked == pytest.approx([3.5e-3, 1.5e-3])
@@ -140,8 +140,8 @@ def test_a_sleep_that_ends_early_is_continued() -> None:
 
 
 def test_tensors_are_answered_and_results_cannot_be_spoilt() -> None:
-    time = Time()
-    engine = SimEngine(TABLE, 2, sleep=time.sleep, clock=time.clock)
+    fake = FakeTime()
+    engine = SimEngine(TABLE, 2, sleep=fake.sleep, clock=fake.clock)
     engine.prepare_tensors()
     outputs = infer(engine.create_context(), tensor_batch(np.zeros((2, 3, 4, 4), np.float32)))
     with pytest.raises(ValueError, match="read-only"):

@@ -72,35 +72,7 @@ def tree(kind: str, context: Any, *children: Any) -> dict[str, Any]:
 
 def program(**changes: Any) -> dict[str, Any]:
     """models/model.json of a network with one weight, whose answer goes through a softmax."""
-    values = {
-        "p_w": tensor(13, (3, 5)),
-        "pixels": tensor(7, ("s1", 3, 12, 16)),
-        "linear": tensor(7, ("s1", 5)),
-        "softmax": tensor(7, ("s1", 5)),
-        "to": tensor(7, ("s1", 5)),
-    }
-    nodes = [
-        node("aten.linear.default", "pixels", "linear"),
-        node("aten.softmax.int", "linear", "softmax"),
-        node("aten.to.dtype", "softmax", "to"),
-    ]
-    inputs = [
-        {"parameter": {"arg": {"name": "p_w"}, "parameter_name": "w"}},
-        {"user_input": {"arg": {"as_tensor": {"name": "pixels"}}}},
-    ]
-    call = {
-        "in_spec": json.dumps([1, tree("tuple", None, tree("tuple", None, LEAF), tree("dict", []))]),
-        "out_spec": json.dumps([1, tree("dict", ["probabilities"], LEAF)]),
-    }
-    content = {
-        "values": values,
-        "nodes": nodes,
-        "inputs": inputs,
-        "outputs": ["to"],
-        "call": call,
-        "ranges": {"s1": {"min_val": 1, "max_val": 8}},
-        **changes,
-    }
+    content = {**_softmax_of_linear(), **changes}
     outputs = [{"user_output": {"arg": {"as_tensor": {"name": name}}}} for name in content["outputs"]]
     return {
         "graph_module": {
@@ -111,6 +83,34 @@ def program(**changes: Any) -> dict[str, Any]:
         "range_constraints": content["ranges"],
         "schema_version": {"major": 8, "minor": 20},
         "torch_version": "2.13.0",
+    }
+
+
+def _softmax_of_linear() -> dict[str, Any]:
+    """The parts of `program` that a test may change."""
+    return {
+        "values": {
+            "p_w": tensor(13, (3, 5)),
+            "pixels": tensor(7, ("s1", 3, 12, 16)),
+            "linear": tensor(7, ("s1", 5)),
+            "softmax": tensor(7, ("s1", 5)),
+            "to": tensor(7, ("s1", 5)),
+        },
+        "nodes": [
+            node("aten.linear.default", "pixels", "linear"),
+            node("aten.softmax.int", "linear", "softmax"),
+            node("aten.to.dtype", "softmax", "to"),
+        ],
+        "inputs": [
+            {"parameter": {"arg": {"name": "p_w"}, "parameter_name": "w"}},
+            {"user_input": {"arg": {"as_tensor": {"name": "pixels"}}}},
+        ],
+        "outputs": ["to"],
+        "call": {
+            "in_spec": json.dumps([1, tree("tuple", None, tree("tuple", None, LEAF), tree("dict", []))]),
+            "out_spec": json.dumps([1, tree("dict", ["probabilities"], LEAF)]),
+        },
+        "ranges": {"s1": {"min_val": 1, "max_val": 8}},
     }
 
 
